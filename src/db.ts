@@ -1,0 +1,125 @@
+import pg from "pg";
+import type { z } from "zod";
+import { LoregraphError, messageOf } from "./errors.ts";
+
+/** Anything that runs a statement: the pool, or a client inside a transaction. */
+export type Db = Pick<pg.ClientBase, "query">;
+export type Pool = pg.Pool;
+
+export type PoolOptions = {
+  /** The schema that every unqualified name means. Defaults to `loregraph`. */
+  readonly schema?: string;
+  /** The most connections. Defaults to 10. */
+  readonly max?: number;
+  /** What `pg_stat_activity` shows. Defaults to `loregraph`. */
+  readonly name?: string;
+  /** Told of a connection that failed while idle; the pool replaces it by itself. */
+  readonly onError?: (error: Error) => void;
+};
+
+/** Opens a pool on `url`. An idle connection that fails never ends the process. */
+export function openPool(url: string, options: PoolOptions = {}): Pool {
+  const { schema = "loregraph", max = 10, name = "loregraph", onError = () => {} } = options;
+  const pool = new pg.Pool({
+    connectionString: url,
+    max,
+    application_name: name,
+    options: `-c search_path=${schema},public`,
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+  });
+  pool.on("error", onError);
+  return pool;
+}
+
+type Row<Schema extends z.ZodType> = z.infer<Schema>;
+
+/** The rows that the statement returned, each checked. */
+export async function many<Schema extends z.ZodType>(
+  db: Db,
+  schema: Schema,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<readonly Row<Schema>[]> {
+  const { rows } = await db.query(text, [...values]);
+  return rows.map((row) => schema.parse(row));
+}
+
+/** The one row that the statement returned, or undefined. */
+export async function maybeOne<Schema extends z.ZodType>(
+  db: Db,
+  schema: Schema,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Row<Schema> | undefined> {
+  const rows = await many(db, schema, text, values);
+  if (rows.length > 1) throw new Error(`expected at most one row, got: ${rows.length}`);
+  return rows[0];
+}
+
+/** The one row that the statement must return. */
+export async function one<Schema extends z.ZodType>(
+  db: Db,
+  schema: Schema,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Row<Schema>> {
+  const row = await maybeOne(db, schema, text, values);
+  if (row === undefined) throw new Error("expected one row, got: none");
+  return row;
+}
+
+/** How many rows the statement touched. */
+export async function execute(db: Db, text: string, values: readonly unknown[] = []): Promise<number> {
+  const { rowCount } = await db.query(text, [...values]);
+  return rowCount ?? 0;
+}
+
+/** Runs `work` in one transaction: all of it commits, or none of it. A broken connection leaves the pool. */
+export async function transaction<Result>(pool: Pool, work: (db: Db) => Promise<Result>): Promise<Result> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query("begin");
+    const result = await work(client);
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    broken = await rollback(client);
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+async function rollback(client: pg.PoolClient): Promise<Error | undefined> {
+  try {
+    await client.query("rollback");
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+/** Is this the database being away, rather than a statement being wrong? */
+export function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = "code" in error ? String(error.code) : "";
+  return (
+    /^(ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|08|57P0|53300)/.test(code) ||
+    /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(
+      error.message,
+    ) ||
+    (error instanceof AggregateError && error.errors.some(isConnectionError))
+  );
+}
+
+/** Says that the database cannot be reached, with its address but never its password. */
+export function databaseUnavailable(url: string, cause: unknown): LoregraphError {
+  const { host, pathname } = new URL(url);
+  return new LoregraphError(
+    "DATABASE_UNAVAILABLE",
+    `no Postgres answers at ${host}${pathname}: ${messageOf(cause)}`,
+    { cause },
+  );
+}

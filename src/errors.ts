@@ -1,0 +1,96 @@
+/**
+ * Every error Loregraph raises on purpose, in one table.
+ *
+ * `status` is the HTTP status an endpoint answers with; `retry` tells whether a later attempt of the same work
+ * may succeed; `solve` is the sentence a person needs.
+ */
+export const errorCodes = {
+  CONFIG_INVALID: { status: 500, retry: false, solve: "Correct the named setting and start again." },
+  INPUT_INVALID: { status: 400, retry: false, solve: "Correct the named field and send it again." },
+  INPUT_TOO_LARGE: { status: 413, retry: false, solve: "Split the text, or raise LOREGRAPH_MAX_TEXT_CHARS." },
+  FILE_UNREADABLE: { status: 400, retry: false, solve: "Name a readable text file." },
+  NOT_FOUND: { status: 404, retry: false, solve: "Check the id and the tenant." },
+  DATABASE_UNAVAILABLE: { status: 503, retry: true, solve: "Start Postgres, or correct DATABASE_URL." },
+  EMBEDDED_POSTGRES: { status: 500, retry: false, solve: "Read the server log that the message names." },
+  MIGRATION_FAILED: {
+    status: 500,
+    retry: false,
+    solve: "Correct the database as the cause says, then run `loregraph migrate`.",
+  },
+  REGISTRY_INVALID: { status: 500, retry: false, solve: "Correct the named entry of langgraph.json." },
+  PIPELINE_INVALID: {
+    status: 500,
+    retry: false,
+    solve: "Correct the named field in the pipeline's definition.",
+  },
+  STATE_TRANSITION: {
+    status: 409,
+    retry: false,
+    solve: "Read the run's status first; only the listed transitions are legal.",
+  },
+  LEASE_LOST: {
+    status: 409,
+    retry: true,
+    solve: "Nothing: another worker has the run. Shorter nodes or a longer lease make it rarer.",
+  },
+  ANSWER_INVALID: { status: 422, retry: true, solve: "Make the graph answer what its pipeline promises." },
+  EVENT_UNKNOWN: {
+    status: 422,
+    retry: false,
+    solve: "List the event under `emits` in the pipeline's definition.",
+  },
+  ATTEMPT_TIMEOUT: {
+    status: 504,
+    retry: true,
+    solve: "Raise the pipeline's `timeout`, or make its graph quicker.",
+  },
+  RATE_LIMITED: {
+    status: 429,
+    retry: true,
+    solve: "Wait: the run is tried again by itself and loses no attempt.",
+  },
+  MODEL_REQUIRED: {
+    status: 422,
+    retry: false,
+    solve: "Configure a chat model (OPENAI_API_KEY or OPENAI_BASE_URL).",
+  },
+  MODEL_REFUSED: { status: 422, retry: false, solve: "Check the model's name, the key and the request." },
+  MODEL_UNAVAILABLE: { status: 502, retry: true, solve: "Check that OPENAI_BASE_URL answers." },
+  MODEL_ANSWER_INVALID: {
+    status: 502,
+    retry: true,
+    solve: "Try another model: this one does not answer in the asked shape.",
+  },
+} as const satisfies Record<string, { status: number; retry: boolean; solve: string }>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** An error with a code from the table. `cause` is what was caught; `after` is when a retry makes sense. */
+export class LoregraphError extends Error {
+  override readonly name = "LoregraphError";
+  readonly code: ErrorCode;
+  readonly after: Date | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; after?: Date } = {}) {
+    super(message, "cause" in options ? { cause: options.cause } : {});
+    this.code = code;
+    this.after = options.after;
+  }
+
+  get solve(): string {
+    return errorCodes[this.code].solve;
+  }
+}
+
+/** The Loregraph error inside `error`, however deeply LangGraph or a library wrapped it. */
+export function loregraphError(error: unknown): LoregraphError | undefined {
+  for (let at = error, depth = 0; at instanceof Error && depth < 10; at = at.cause, depth++) {
+    if (at instanceof LoregraphError) return at;
+  }
+  return undefined;
+}
+
+/** What a person reads of any thrown value: its message, never its stack. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,269 @@
+/**
+ * The contract between graphs and the runtime.
+ *
+ * - an **entity** is one piece of content of a tenant;
+ * - a **pipeline** is a named, versioned LangGraph graph with the rule that triggers it;
+ * - the **tools** are all that a graph is lent: it reads, it never writes;
+ * - the **answer** is what a graph returns: the worker checks it, stores it and emits its events.
+ */
+import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
+import type { StateGraph } from "@langchain/langgraph";
+import { z } from "zod";
+import { LoregraphError } from "./errors.ts";
+
+/** What an entity is. A new source type is a line here, not a migration. */
+export const sourceTypes = [
+  "story",
+  "chapter",
+  "scene",
+  "beat",
+  "content_block",
+  "world",
+  "character",
+  "location",
+  "event",
+  "artifact",
+  "faction",
+  "lore",
+] as const;
+
+export const SourceType = z.enum(sourceTypes);
+export type SourceType = z.infer<typeof SourceType>;
+
+export const Metadata = z.record(z.string(), z.unknown());
+export type Metadata = z.infer<typeof Metadata>;
+
+/** One piece of content, as graphs read it. `version` counts its changes from 1. */
+export const Entity = z.object({
+  tenant_id: z.uuid(),
+  source_type: SourceType,
+  source_id: z.uuid(),
+  version: z.int().positive(),
+  title: z.string().default(""),
+  text: z.string().default(""),
+  metadata: Metadata.default({}),
+});
+export type Entity = z.infer<typeof Entity>;
+
+/** The events that the runtime itself appends. Pipelines add theirs under `emits`. */
+export const runtimeEvents = [
+  "entity.changed",
+  "entity.ingested",
+  "entity.deleted",
+  "entity.enriched",
+  "reingest.requested",
+] as const;
+
+/** A fact that others may act on. */
+export const LoreEvent = z.object({
+  event: z.string(),
+  tenant_id: z.uuid(),
+  source_type: SourceType,
+  source_id: z.uuid(),
+  version: z.int().positive(),
+  occurred_at: z.iso.datetime(),
+  metadata: Metadata.default({}),
+});
+export type LoreEvent = z.infer<typeof LoreEvent>;
+
+/** An event that a graph asks the worker to append with its answer; tenant and entity are the run's own. */
+export const Emitted = z.object({ event: z.string(), metadata: Metadata.default({}) });
+export type Emitted = z.infer<typeof Emitted>;
+
+/** A stretch of text of this tenant, and where it stands. Offsets are UTF-16 code units, end exclusive. */
+export const Passage = z.object({
+  source_type: SourceType,
+  source_id: z.uuid(),
+  path: z.string(),
+  text: z.string(),
+  start: z.int().nonnegative(),
+  end: z.int().nonnegative(),
+});
+export type Passage = z.infer<typeof Passage>;
+
+/** What graphs may read of their own tenant. Each call sees the last committed state. */
+export type Reader = {
+  /** The passages in which one of `names` stands as whole words, in reading order. `limit` defaults to 200. */
+  passages(names: readonly string[], limit?: number): Promise<readonly Passage[]>;
+  /** What this pipeline stored for this entity the last time, or undefined. */
+  previous(): Promise<unknown>;
+};
+
+/** Turns texts into vectors of equal length; a text this tenant embedded before with the same model is not embedded again. */
+export type Embed = {
+  (
+    texts: readonly string[],
+    options?: { signal?: AbortSignal | undefined },
+  ): Promise<readonly (readonly number[])[]>;
+  readonly model: string;
+  readonly dimensions: number;
+};
+
+/**
+ * What a graph is lent. `model` is absent where no chat model is configured: a graph then takes its rule-based
+ * branch, or answers that it was skipped.
+ */
+export type Tools = {
+  readonly model?: BaseChatModel | undefined;
+  readonly embed: Embed;
+  readonly read: Reader;
+};
+
+/** When a pipeline runs: the event, the source types (all where absent), a condition on metadata, a feature flag. */
+export type Trigger = {
+  readonly on: string;
+  readonly types?: readonly SourceType[];
+  readonly when?: (metadata: Metadata) => boolean;
+  readonly flag?: string;
+};
+
+/** How a stored answer counts in the ledger. */
+export type Outcome = "completed" | "skipped" | "eval_rejected";
+
+/** How often and how long a pipeline is tried. Times in milliseconds. */
+export type Retries = {
+  /** Attempts before a run becomes a dead letter. Defaults to 5. */
+  readonly attempts: number;
+  /** The wait before the second attempt; it doubles with each one, with jitter. Defaults to 2 s. */
+  readonly base: number;
+  /** The longest wait. Defaults to 10 min. */
+  readonly most: number;
+};
+
+/** What a chunk is made of: speech, telling, or both. */
+export const ContentKind = z.enum(["dialogue", "narration", "mixed"]);
+export type ContentKind = z.infer<typeof ContentKind>;
+
+/** What kind of text an entity holds; base ingestion branches on it. */
+export const TextKind = z.enum(["empty", "structured", "dialogue", "narration"]);
+export type TextKind = z.infer<typeof TextKind>;
+
+/** A piece of an entity's text, `text === entity.text.slice(start, end)`, with the headings it stands under. */
+export const Chunk = z.object({
+  path: z.string(),
+  text: z.string(),
+  start: z.int().nonnegative(),
+  end: z.int().positive(),
+  tokens: z.int().nonnegative(),
+  content_kind: ContentKind,
+});
+export type Chunk = z.infer<typeof Chunk>;
+
+/** A vector on its way through checkpoints: base64 of little-endian 32-bit floats, a quarter of its size as JSON. */
+export const PackedVector = z.base64();
+
+export function packVector(vector: readonly number[]): string {
+  return Buffer.from(Float32Array.from(vector).buffer).toString("base64");
+}
+
+export function unpackVector(packed: string): readonly number[] {
+  const bytes = Uint8Array.from(Buffer.from(packed, "base64"));
+  return Array.from(new Float32Array(bytes.buffer));
+}
+
+/** What base ingestion promises: the only answer that may write documents, chunks, vectors and full text. */
+export const Ingested = z.object({
+  kind: TextKind,
+  language: z.string().nullable().describe("ISO 639-1, null where the text is too short to tell"),
+  chunks: z.array(Chunk),
+  vectors: z.array(PackedVector).describe("One a chunk, in the same order"),
+});
+export type Ingested = z.infer<typeof Ingested>;
+
+// biome-ignore lint/suspicious/noExplicitAny: a graph's inner types are its own; only its output is promised
+type GraphOf<Output extends z.ZodObject> = StateGraph<any, any, any, any, any, Output, any, any, any, any>;
+
+type Definition<Output extends z.ZodObject> = {
+  /** Lower case with hyphens, the same as its key in `langgraph.json`. */
+  readonly name: string;
+  /** Raise it when the graph's answers change: everything it stored is then stale. */
+  readonly version: number;
+  readonly trigger: Trigger;
+  /** The promised shape. An answer that breaks it is never stored. */
+  readonly output: Output;
+  /** From tools to an **uncompiled** graph, so that the runtime chooses the checkpointer and a test the model. */
+  readonly graph: (tools: Tools) => GraphOf<Output>;
+  /** The prompts, so that a changed prompt makes stored outputs stale. */
+  readonly prompts?: readonly string[];
+  /** The name of the rule-based branch, stamped on its outputs. Without it, the pipeline needs a chat model. */
+  readonly local?: string;
+  /** What the answer depends on beyond text and title; its hash decides whether the graph runs again. */
+  readonly reads?: (entity: Entity, read: Reader) => unknown;
+  /** How an answer counts. Defaults to `completed`. */
+  readonly outcome?: (answer: z.infer<Output>) => Outcome;
+  /** The events that its answers may name under `events`. */
+  readonly emits?: readonly string[];
+  readonly retries?: Partial<Retries>;
+  /** The longest attempt, in milliseconds. Defaults to 10 min. */
+  readonly timeout?: number;
+  /** Runs of a higher priority are claimed first. Defaults to 0. */
+  readonly priority?: number;
+};
+
+/** A pipeline as the runtime and LangGraph Studio load it; `compile()` is what makes it a graph to Studio. */
+export type Pipeline<Output extends z.ZodObject = z.ZodObject> = Required<
+  Omit<Definition<Output>, "local" | "reads" | "retries">
+> &
+  Pick<Definition<Output>, "local" | "reads"> & {
+    readonly kind: "enricher" | "ingestion";
+    readonly retries: Retries;
+    compile(): Promise<ReturnType<GraphOf<Output>["compile"]>>;
+  };
+
+/** The one kind of pipeline whose answers may be stored as documents, chunks, vectors and full text. */
+export type IngestionPipeline = Pipeline<typeof Ingested> & { readonly kind: "ingestion" };
+
+/** Defines an enricher. Refuses, at compile time, a graph whose output is not what it promises to store. */
+export function definePipeline<Output extends z.ZodObject>(definition: Definition<Output>): Pipeline<Output> {
+  return build("enricher", definition);
+}
+
+/** Defines base ingestion: its answer is `Ingested`, and only it may be. */
+export function defineIngestion(definition: Omit<Definition<typeof Ingested>, "output">): IngestionPipeline {
+  return build("ingestion", { ...definition, output: Ingested }) as IngestionPipeline;
+}
+
+function build<Output extends z.ZodObject>(
+  kind: Pipeline["kind"],
+  definition: Definition<Output>,
+): Pipeline<Output> {
+  const { name, version } = definition;
+  if (!/^[a-z][a-z0-9-]{0,62}$/.test(name)) {
+    throw new LoregraphError(
+      "PIPELINE_INVALID",
+      `expected a name of lower-case letters, digits and hyphens, got: ${name}`,
+    );
+  }
+  if (!Number.isSafeInteger(version) || version < 1) {
+    throw new LoregraphError(
+      "PIPELINE_INVALID",
+      `${name}: expected version to be a whole number from 1 on, got: ${version}`,
+    );
+  }
+  return {
+    prompts: [],
+    outcome: () => "completed",
+    emits: [],
+    timeout: 600_000,
+    priority: 0,
+    ...definition,
+    kind,
+    retries: { attempts: 5, base: 2_000, most: 600_000, ...definition.retries },
+    compile: async () => definition.graph(await lentTools(name)).compile({ name }),
+  };
+}
+
+let lender: ((pipeline: string) => Promise<Tools>) | undefined;
+
+/** Says where `compile()` gets its tools from. LangGraph Studio's start calls it; the worker lends tools itself. */
+export function lendTools(lend: (pipeline: string) => Promise<Tools>): void {
+  lender = lend;
+}
+
+function lentTools(name: string): Promise<Tools> {
+  if (lender) return lender(name);
+  throw new LoregraphError(
+    "CONFIG_INVALID",
+    `${name}: no tools were lent; start Studio with \`npm run studio\``,
+  );
+}
