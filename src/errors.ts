@@ -39,6 +39,16 @@ export const errorCodes = {
     retry: false,
     solve: "List the event under `emits` in the pipeline's definition.",
   },
+  GRAPH_FAILED: {
+    status: 500,
+    retry: true,
+    solve: "Read the run's errors, then correct the graph and redrive.",
+  },
+  COMMIT_FAILED: {
+    status: 500,
+    retry: true,
+    solve: "Read the cause: the database refused what the graph answered.",
+  },
   ATTEMPT_TIMEOUT: {
     status: 504,
     retry: true,

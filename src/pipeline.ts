@@ -109,6 +109,26 @@ export type Tools = {
   readonly read: Reader;
 };
 
+/** What the model calls of an attempt used. Tokens as the provider counts them; cost in US dollars. */
+export type Usage = {
+  readonly model_calls: number;
+  readonly embedding_calls: number;
+  readonly tokens_in: number;
+  readonly tokens_cached: number;
+  readonly tokens_out: number;
+  readonly embedding_tokens: number;
+  readonly vectors_reused: number;
+  readonly cost_usd: number;
+};
+
+/** What made an output: stored beside it, and compared to tell whether it is stale. */
+export type Stamp = {
+  readonly pipeline_version: number;
+  readonly model: string;
+  readonly prompt_hash: string;
+  readonly input_hash: string;
+};
+
 /** When a pipeline runs: the event, the source types (all where absent), a condition on metadata, a feature flag. */
 export type Trigger = {
   readonly on: string;
@@ -148,6 +168,11 @@ export const Chunk = z.object({
   content_kind: ContentKind,
 });
 export type Chunk = z.infer<typeof Chunk>;
+
+/** The text that is embedded for a chunk: its headings, then itself. */
+export function embeddedText({ path, text }: Pick<Chunk, "path" | "text">): string {
+  return `[H] ${path}\n${text}`;
+}
 
 /** A vector on its way through checkpoints: base64 of little-endian 32-bit floats, a quarter of its size as JSON. */
 export const PackedVector = z.base64();
@@ -190,7 +215,7 @@ type Definition<Output extends z.ZodObject> = {
   /** What the answer depends on beyond text and title; its hash decides whether the graph runs again. */
   readonly reads?: (entity: Entity, read: Reader) => unknown;
   /** How an answer counts. Defaults to `completed`. */
-  readonly outcome?: (answer: z.infer<Output>) => Outcome;
+  outcome?(answer: z.infer<Output>): Outcome;
   /** The events that its answers may name under `events`. */
   readonly emits?: readonly string[];
   readonly retries?: Partial<Retries>;
@@ -249,21 +274,10 @@ function build<Output extends z.ZodObject>(
     ...definition,
     kind,
     retries: { attempts: 5, base: 2_000, most: 600_000, ...definition.retries },
-    compile: async () => definition.graph(await lentTools(name)).compile({ name }),
+    compile: async () => {
+      // Loaded only here: neither the worker nor a graph's test needs it.
+      const { studioTools } = await import("./studio.ts");
+      return definition.graph(studioTools(name)).compile({ name });
+    },
   };
-}
-
-let lender: ((pipeline: string) => Promise<Tools>) | undefined;
-
-/** Says where `compile()` gets its tools from. LangGraph Studio's start calls it; the worker lends tools itself. */
-export function lendTools(lend: (pipeline: string) => Promise<Tools>): void {
-  lender = lend;
-}
-
-function lentTools(name: string): Promise<Tools> {
-  if (lender) return lender(name);
-  throw new LoregraphError(
-    "CONFIG_INVALID",
-    `${name}: no tools were lent; start Studio with \`npm run studio\``,
-  );
 }

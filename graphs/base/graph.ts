@@ -1,0 +1,55 @@
+import { END, START, StateGraph } from "@langchain/langgraph";
+import { splitChunks } from "../../src/content/chunk.ts";
+import { findDialogue } from "../../src/content/dialogue.ts";
+import { detectKind } from "../../src/content/kind.ts";
+import { detectLanguage } from "../../src/content/language.ts";
+import { normalise } from "../../src/content/normalise.ts";
+import { embeddedText, Entity, Ingested, packVector, type TextKind, type Tools } from "../../src/pipeline.ts";
+import { Chunked, Normalised, Spoken, State } from "./schema.ts";
+
+/** A sheet's fields explain each other, so more of them stay together than of prose. Tokens. */
+const sheetBudget = 512;
+
+/** Normalises, tells what kind of text it is, cuts it into chunks and embeds them. */
+export function graph({ embed }: Tools) {
+  return new StateGraph({ state: State, input: Entity, output: Ingested })
+    .addNode("normalise", ({ text }) => ({ plain: normalise(text) }), { input: Entity })
+    .addNode("detect", detect, { input: Entity.extend(Normalised.shape) })
+    .addNode("leaveEmpty", () => ({ chunks: [], vectors: [] }))
+    .addNode("chunkSheet", ({ text, title }) => chunked(text, title, [], sheetBudget), { input: Entity })
+    .addNode("chunkDialogue", ({ text, title, spoken }) => chunked(text, title, spoken), {
+      input: Entity.extend(Spoken.shape),
+    })
+    .addNode("chunkNarration", ({ text, title }) => chunked(text, title, []), { input: Entity })
+    .addNode(
+      "embed",
+      async ({ chunks }, { signal }) => ({
+        vectors: (await embed(chunks.map(embeddedText), { signal })).map(packVector),
+      }),
+      { input: Chunked },
+    )
+    .addEdge(START, "normalise")
+    .addEdge("normalise", "detect")
+    .addConditionalEdges("detect", ({ kind }) => branches[kind], Object.values(branches))
+    .addEdge("chunkSheet", "embed")
+    .addEdge("chunkDialogue", "embed")
+    .addEdge("chunkNarration", "embed")
+    .addEdge("leaveEmpty", END)
+    .addEdge("embed", END);
+}
+
+const branches = {
+  empty: "leaveEmpty",
+  structured: "chunkSheet",
+  dialogue: "chunkDialogue",
+  narration: "chunkNarration",
+} as const satisfies Record<TextKind, string>;
+
+function detect({ source_type, plain }: Entity & { plain: string }) {
+  const spoken = findDialogue(plain).map(({ start, end }) => ({ start, end }));
+  return { spoken, kind: detectKind({ source_type, text: plain }, spoken), language: detectLanguage(plain) };
+}
+
+function chunked(text: string, title: string, utterances: readonly { start: number; end: number }[], budget?: number) {
+  return { chunks: splitChunks(text, { title, utterances, ...(budget === undefined ? {} : { budget }) }) };
+}

@@ -1,0 +1,85 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { importFile } from "../../import.ts";
+import { countOpenRuns } from "../../ledger/read.ts";
+import type { Context } from "../../worker/context.ts";
+import { Worker } from "../../worker/worker.ts";
+import { gatherReport } from "../demo/report.ts";
+import { reportText } from "../demo/text.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { print } from "../output.ts";
+import { newCommand, uuid } from "../program.ts";
+import { progressOf } from "../progress.ts";
+import { openRuntime } from "../runtime.ts";
+import { type Session, withSession } from "../session.ts";
+
+/** The demo's own tenant, so that it never meets anybody's content. */
+const demoTenant = "5eabe115-0000-4000-8000-000000000007";
+const connections = 16;
+
+export const command = () =>
+  newCommand("demo", "ingest and enrich a small story world, and show what was learnt", "loregraph demo")
+    .option("--tenant <uuid>", "the tenant to use", uuid("--tenant"), demoTenant)
+    .action(async ({ tenant, json }) => {
+      await withSession(
+        async (session) => {
+          const started = new Date();
+          const context = await openRuntime(session, "warn");
+          await takeIn(session, context, tenant);
+          await workThrough(session, context, tenant);
+          const { chatName, embeddingName, local } = context.models;
+          const report = {
+            ...(await gatherReport(session.pool, tenant, started)),
+            models: { chat: chatName ?? null, embeddings: embeddingName, local },
+            seconds: (Date.now() - started.getTime()) / 1_000,
+          };
+          print(report, json, reportText);
+          if (report.used.failed > 0) process.exitCode = exitCodes.inPart;
+        },
+        { connections },
+      );
+    });
+
+async function takeIn({ pool, config }: Session, { registry }: Context, tenant_id: string): Promise<void> {
+  const progress = progressOf("importing");
+  const onProgress = (done: number, total: number) => progress.update(done, total, "entities");
+  const options = { tenant_id, path: world(), maxTextChars: config.maxTextChars, onProgress };
+  await importFile(pool, registry, options).finally(progress.end);
+}
+
+/** Runs a worker until nothing is left to do. */
+async function workThrough(
+  { pool, url, config }: Session,
+  context: Context,
+  tenant_id: string,
+): Promise<void> {
+  const progress = progressOf("enriching");
+  let ended = 0;
+  let total = (await countOpenRuns(pool, tenant_id)).pending;
+  const onEnded = async () => {
+    const { pending, running } = await countOpenRuns(pool, tenant_id);
+    ended += 1;
+    total = Math.max(total, ended + pending + running);
+    progress.update(ended, total, "runs");
+  };
+  const counting: Promise<void>[] = [];
+  const worker = new Worker(context, {
+    url,
+    leaseMs: config.leaseMs,
+    drainMs: config.drainMs,
+    onEnded: () => void counting.push(onEnded()),
+  });
+  worker.start();
+  await worker.untilIdle();
+  await Promise.all(counting);
+  progress.end();
+  await worker.stop();
+}
+
+/** The world that ships with the package: beside `src` in a checkout, beside `dist` once built. */
+function world(): string {
+  const near = fileURLToPath(new URL("../../../examples/seven-bells.jsonl", import.meta.url));
+  return existsSync(near)
+    ? near
+    : fileURLToPath(new URL("../../../../examples/seven-bells.jsonl", import.meta.url));
+}

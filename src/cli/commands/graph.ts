@@ -1,0 +1,32 @@
+import { readConfig } from "../../config.ts";
+import { LoregraphError } from "../../errors.ts";
+import { openModels } from "../../models/models.ts";
+import type { Pipeline } from "../../pipeline.ts";
+import { loadRegistry } from "../../registry.ts";
+import { print } from "../output.ts";
+import { newCommand } from "../program.ts";
+
+export const command = () =>
+  newCommand("graph", "draw a pipeline's graph as Mermaid", "loregraph graph dialog-mood > dialog-mood.mmd")
+    .argument("<pipeline>", "its name in langgraph.json")
+    .action(async (name, { json }) => {
+      const config = readConfig();
+      const registry = await loadRegistry(config.graphs);
+      const pipeline = registry.get(name);
+      if (!pipeline) {
+        throw new LoregraphError(
+          "NOT_FOUND",
+          `expected a pipeline of ${[...registry.keys()].join(", ")}, got: ${name}`,
+        );
+      }
+      const mermaid = await draw(pipeline, openModels(config.models));
+      print({ pipeline: name, version: pipeline.version, mermaid }, json, () => mermaid);
+    });
+
+/** Draws what the graph is with the configured models; drawing calls none of them. */
+async function draw(pipeline: Pipeline, models: ReturnType<typeof openModels>): Promise<string> {
+  const { model, embed } = models.lend({ known: async () => new Map() });
+  const read = { passages: async () => [], previous: async () => undefined };
+  const drawable = await pipeline.graph({ model, embed, read }).compile().getGraphAsync();
+  return drawable.drawMermaid();
+}

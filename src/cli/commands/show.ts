@@ -1,0 +1,85 @@
+import type { Db } from "../../db.ts";
+import { LoregraphError } from "../../errors.ts";
+import { listRuns } from "../../ledger/read.ts";
+import type { Entity } from "../../pipeline.ts";
+import { readChunks, readDocument } from "../../store/documents.ts";
+import { type Enrichment, enrichmentsOf } from "../../store/enrichments.ts";
+import { childrenOf, findEntities } from "../../store/entities.ts";
+import { eventsOf } from "../../store/events.ts";
+import { ago, brief, print, table } from "../output.ts";
+import { newCommand, tenantOption, uuid } from "../program.ts";
+import { withSession } from "../session.ts";
+
+export const command = () =>
+  newCommand(
+    "show",
+    "show an entity with all that is known of it",
+    "loregraph show 0b7e6e55-6f0c-4d0a-8a52-0a3a5f0b7c11",
+  )
+    .argument("<entity>", "its id", uuid("the entity's id"))
+    .addOption(tenantOption())
+    .action(async (id, { tenant, json }) => {
+      await withSession(async ({ pool }) =>
+        print(await gather(pool, await theEntity(pool, id, tenant)), json, asText),
+      );
+    });
+
+async function theEntity(db: Db, id: string, tenant: string | undefined): Promise<Entity> {
+  const [entity, other] = await findEntities(db, id, tenant);
+  if (!entity)
+    throw new LoregraphError("NOT_FOUND", `there is no entity ${id}${tenant ? ` of tenant ${tenant}` : ""}`);
+  if (other && other.tenant_id !== entity.tenant_id) {
+    throw new LoregraphError("INPUT_INVALID", `several tenants have an entity ${id}; name one by --tenant`);
+  }
+  return entity;
+}
+
+async function gather(db: Db, entity: Entity) {
+  const [document, chunks, enrichments, events, children, runs] = await Promise.all([
+    readDocument(db, entity),
+    readChunks(db, entity),
+    enrichmentsOf(db, entity),
+    eventsOf(db, entity),
+    childrenOf(db, entity.tenant_id, entity.source_id),
+    listRuns(db, { tenant_id: entity.tenant_id, source_id: entity.source_id }),
+  ]);
+  return { entity, document: document ?? null, chunks, enrichments, events, children, runs };
+}
+
+type Shown = Awaited<ReturnType<typeof gather>>;
+
+function asText({ entity, document, chunks, enrichments, events, children, runs }: Shown): string {
+  return [
+    `${entity.source_type} ${entity.source_id}, version ${entity.version}, tenant ${entity.tenant_id}`,
+    `${entity.title}\n${brief(entity.text, 300)}`,
+    document
+      ? `document: ${document.kind}, language ${document.language ?? "unknown"}, ${chunks.length} chunks by ${document.model}, ${ago(document.stored_at)} old`
+      : "document: none yet",
+    ...enrichments.map(enrichmentText),
+    ...(children.length > 0 ? [`children:\n${children.map(childText).join("\n")}`] : []),
+    `events:\n${table(
+      ["event", "version", "at"],
+      events.map((e) => [e.event, e.version, e.occurred_at]),
+    )}`,
+    `runs:\n${table(
+      ["pipeline", "ended", "attempts", "run"],
+      runs.map((r) => [r.pipeline, r.outcome ?? r.status, r.attempt, r.id]),
+    )}`,
+  ].join("\n\n");
+}
+
+function childText({ source_type, source_id, title }: Entity): string {
+  return `  ${source_type} ${source_id}  ${title}`;
+}
+
+function enrichmentText({
+  pipeline,
+  outcome,
+  model,
+  pipeline_version,
+  stored_at,
+  output,
+}: Enrichment): string {
+  const head = `${pipeline} v${pipeline_version}, ${outcome}, by ${model}, ${ago(stored_at)} old`;
+  return `${head}\n${JSON.stringify(output, null, 2).replace(/^/gm, "  ")}`;
+}

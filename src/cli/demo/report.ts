@@ -1,0 +1,102 @@
+import { z } from "zod";
+import type { Db } from "../../db.ts";
+import { tallyRuns } from "../../ledger/read.ts";
+import type { Entity } from "../../pipeline.ts";
+import { enrichmentsBy } from "../../store/enrichments.ts";
+import { countEntities, entitiesOfType, type TypeCount } from "../../store/entities.ts";
+
+const Mood = z.object({
+  mood: z.string().nullable(),
+  valence: z.number(),
+  evidence: z.string(),
+  exchanges: z.array(z.object({ mood: z.string(), valence: z.number(), evidence: z.string() })),
+  reason: z.string().optional(),
+});
+
+const Traits = z.object({
+  traits: z.array(z.object({ trait: z.string(), evidence: z.array(z.object({ quote: z.string() })) })),
+  reason: z.string().nullable(),
+});
+
+export type SceneMood = z.infer<typeof Mood> & { readonly title: string; readonly source_id: string };
+export type CharacterTraits = z.infer<typeof Traits> & { readonly name: string; readonly source_id: string };
+
+/** What the demo learnt, and what this run of it used. */
+export type DemoReport = {
+  readonly tenant_id: string;
+  readonly models: { readonly chat: string | null; readonly embeddings: string; readonly local: boolean };
+  readonly entities: readonly TypeCount[];
+  readonly scenes: readonly SceneMood[];
+  readonly characters: readonly CharacterTraits[];
+  readonly used: {
+    readonly runs: number;
+    readonly failed: number;
+    readonly model_calls: number;
+    readonly embedding_calls: number;
+    readonly vectors_reused: number;
+    readonly tokens: number;
+    readonly cost_usd: number;
+  };
+  readonly seconds: number;
+};
+
+export async function gatherReport(
+  db: Db,
+  tenant_id: string,
+  since: Date,
+): Promise<Omit<DemoReport, "models" | "seconds">> {
+  return {
+    tenant_id,
+    entities: await countEntities(db, tenant_id),
+    scenes: await sceneMoods(db, tenant_id),
+    characters: await characterTraits(db, tenant_id),
+    used: await usedSince(db, tenant_id, since),
+  };
+}
+
+/** The scenes in reading order: chapter by chapter, then in the chapter's order. */
+async function sceneMoods(db: Db, tenant_id: string): Promise<readonly SceneMood[]> {
+  const moods = await outputsOf(db, tenant_id, "dialog-mood");
+  const chapters = new Map(
+    (await entitiesOfType(db, tenant_id, "chapter")).map((c) => [c.source_id, orderOf(c)]),
+  );
+  const place = (scene: Entity) =>
+    [chapters.get(String(scene.metadata.parent_id)) ?? 0, orderOf(scene)] as const;
+  return (await entitiesOfType(db, tenant_id, "scene"))
+    .toSorted((a, b) => place(a)[0] - place(b)[0] || place(a)[1] - place(b)[1])
+    .flatMap(({ title, source_id }) => {
+      const output = moods.get(source_id);
+      return output ? [{ title, source_id, ...Mood.parse(output) }] : [];
+    });
+}
+
+async function characterTraits(db: Db, tenant_id: string): Promise<readonly CharacterTraits[]> {
+  const traits = await outputsOf(db, tenant_id, "character-traits");
+  return (await entitiesOfType(db, tenant_id, "character")).flatMap(({ title, source_id }) => {
+    const output = traits.get(source_id);
+    return output ? [{ name: title, source_id, ...Traits.parse(output) }] : [];
+  });
+}
+
+async function outputsOf(db: Db, tenant_id: string, pipeline: string): Promise<ReadonlyMap<string, unknown>> {
+  return new Map((await enrichmentsBy(db, tenant_id, pipeline)).map((e) => [e.source_id, e.output]));
+}
+
+function orderOf({ metadata }: Entity): number {
+  return Number(metadata.order ?? 0);
+}
+
+async function usedSince(db: Db, tenant_id: string, since: Date): Promise<DemoReport["used"]> {
+  const tallies = await tallyRuns(db, tenant_id, since);
+  const sum = (of: (tally: (typeof tallies)[number]) => number) =>
+    tallies.reduce((total, tally) => total + of(tally), 0);
+  return {
+    runs: sum(({ runs }) => runs),
+    failed: sum(({ runs, status }) => (status === "failed" ? runs : 0)),
+    model_calls: sum(({ model_calls }) => model_calls),
+    embedding_calls: sum(({ embedding_calls }) => embedding_calls),
+    vectors_reused: sum(({ vectors_reused }) => vectors_reused),
+    tokens: sum(({ tokens_in, tokens_out, embedding_tokens }) => tokens_in + tokens_out + embedding_tokens),
+    cost_usd: sum(({ cost_usd }) => cost_usd),
+  };
+}

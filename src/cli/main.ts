@@ -1,0 +1,79 @@
+import { Command, CommanderError } from "@commander-js/extra-typings";
+import { loregraphError, messageOf } from "../errors.ts";
+import { exitCodeOf, exitCodes } from "./exit-codes.ts";
+
+/** Each command is loaded only when it is called: most need a database, and `--help` needs nothing. */
+const commands = {
+  demo: {
+    summary: "ingest and enrich a small story world, and show what was learnt",
+    load: () => import("./commands/demo.ts"),
+  },
+  import: { summary: "take in a novel or a file of JSON Lines", load: () => import("./commands/import.ts") },
+  inspect: {
+    summary: "show what base ingestion would make of files; needs no database",
+    load: () => import("./commands/inspect.ts"),
+  },
+  worker: { summary: "run pipelines until told to stop", load: () => import("./commands/worker.ts") },
+  status: {
+    summary: "show what there is, what waits, what failed and what it cost",
+    load: () => import("./commands/status.ts"),
+  },
+  runs: { summary: "list runs, newest first", load: () => import("./commands/runs.ts") },
+  show: { summary: "show an entity with all that is known of it", load: () => import("./commands/show.ts") },
+  search: { summary: "find chunks by their words", load: () => import("./commands/search.ts") },
+  graph: { summary: "draw a pipeline's graph as Mermaid", load: () => import("./commands/graph.ts") },
+  db: { summary: "start, stop, open or reset the database", load: () => import("./commands/db.ts") },
+  migrate: {
+    summary: "bring the database to the newest migration",
+    load: () => import("./commands/migrate.ts"),
+  },
+} as const;
+
+const epilogue = `
+Exit codes: 0 done, 1 failed, 2 wrong use or input, 3 done in part, 4 no database.
+Settings come from the environment or a .env file; without DATABASE_URL an embedded Postgres is used.
+
+Example:
+  npx loregraph import novel.txt --tenant 7b0c1f6e-3f57-4a0e-9b61-0f6d3a3f9c11
+  npx loregraph worker --until-idle
+  npx loregraph search "the lighthouse"`;
+
+async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command("loregraph")
+    .description("A durable ingestion and enrichment runtime: LangGraph graphs on a Postgres ledger.")
+    .version((await import("./version.ts")).version())
+    .showSuggestionAfterError()
+    .addHelpText("after", epilogue)
+    .exitOverride();
+  const asked = argv.find((argument) => !argument.startsWith("-") && argument !== "help");
+  for (const [name, { summary, load }] of Object.entries(commands)) {
+    const command = name === asked ? (await load()).command() : new Command(name).description(summary);
+    program.addCommand(command);
+    throughout(command);
+  }
+  if (argv.length === 0) return program.outputHelp();
+  await program.parseAsync(argv, { from: "user" });
+}
+
+/** A wrong use of a subcommand is thrown like any other, so that its exit code is ours. */
+function throughout(command: { exitOverride(): unknown; commands: readonly unknown[] }): void {
+  command.exitOverride();
+  for (const sub of command.commands) throughout(sub as typeof command);
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  process.exitCode = tell(error);
+}
+
+/** Tells a person what went wrong and what to do about it; returns the exit code. */
+function tell(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.wrongUse;
+  const known = loregraphError(error);
+  console.error(`error: ${known ? known.message : messageOf(error)}`);
+  if (known) console.error(`       ${known.solve} (${known.code})`);
+  else if (error instanceof Error && process.execArgv.includes("--enable-source-maps"))
+    console.error(error.stack);
+  return exitCodeOf(known ?? error);
+}

@@ -1,0 +1,49 @@
+import Table from "cli-table3";
+
+/** Prints a command's answer: `json` as one line of JSON, or the text that `text` makes of it. */
+export function print<Answer>(
+  answer: Answer,
+  json: boolean | undefined,
+  text: (answer: Answer) => string,
+): void {
+  process.stdout.write(`${json ? JSON.stringify(answer) : text(answer).trimEnd()}\n`);
+}
+
+/** Rows under headings, as plain columns. */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly (string | number | null)[])[],
+): string {
+  const none = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
+  const edges = { "bottom-left": "", "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "" };
+  const drawn = new Table({
+    head: [...head],
+    chars: { ...none, ...edges, right: "", "right-mid": "", middle: "  " },
+    style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
+  });
+  drawn.push(...rows.map((row) => row.map((cell) => cell ?? "")));
+  return drawn
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+/** How long ago, in the largest unit that fits: `3 min`. */
+export function ago(date: Date, now: Date = new Date()): string {
+  const seconds = Math.max(0, Math.round((now.getTime() - date.getTime()) / 1_000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.round(seconds / 60)} min`;
+  return seconds < 86_400 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} d`;
+}
+
+/** US dollars with as many digits as tell something. */
+export function dollars(amount: number): string {
+  return `$${amount === 0 || amount >= 0.01 ? amount.toFixed(2) : amount.toPrecision(2)}`;
+}
+
+/** Text on one line, cut to `length` characters. */
+export function brief(text: string, length = 80): string {
+  const line = text.replace(/\s+/g, " ").trim();
+  return line.length > length ? `${line.slice(0, length - 1).trimEnd()}…` : line;
+}

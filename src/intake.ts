@@ -1,0 +1,57 @@
+import { type Pool, transaction } from "./db.ts";
+import { cancelRunsOf } from "./ledger/steer.ts";
+import { publish } from "./publish.ts";
+import type { Registry } from "./registry.ts";
+import {
+  type Deleted,
+  deleteEntities,
+  type EntityKey,
+  type NewEntity,
+  type Upserted,
+  upsertEntities,
+} from "./store/entities.ts";
+
+export type Intake = {
+  readonly tenant_id: string;
+  /** Where the entities come from. */
+  readonly source: string;
+  /** Each entity once. */
+  readonly entities: readonly NewEntity[];
+};
+
+/** Takes entities in: what is new or has changed is stored, told as `entity.changed` and enqueued, in one transaction. */
+export async function acceptEntities(
+  pool: Pool,
+  registry: Registry,
+  { tenant_id, source, entities }: Intake,
+): Promise<readonly Upserted[]> {
+  return await transaction(pool, async (db) => {
+    const upserted = await upsertEntities(db, tenant_id, source, entities);
+    const changed = upserted.filter(({ change }) => change === "created" || change === "changed");
+    await publish(
+      db,
+      registry,
+      changed.map((entity) => ({ ...entity, tenant_id, event: "entity.changed" })),
+    );
+    return upserted;
+  });
+}
+
+/** Takes entities out, with all that was made of them and all that was still to be done, and tells `entity.deleted`. */
+export async function removeEntities(
+  pool: Pool,
+  registry: Registry,
+  tenant_id: string,
+  keys: readonly Pick<EntityKey, "source_type" | "source_id">[],
+): Promise<readonly Deleted[]> {
+  return await transaction(pool, async (db) => {
+    const deleted = await deleteEntities(db, tenant_id, keys);
+    await cancelRunsOf(db, tenant_id, deleted);
+    await publish(
+      db,
+      registry,
+      deleted.map((entity) => ({ ...entity, tenant_id, event: "entity.deleted" })),
+    );
+    return deleted;
+  });
+}

@@ -1,0 +1,128 @@
+import { execute, many, type Pool, transaction } from "../db.ts";
+import { ClaimedRun } from "./run.ts";
+
+export type ClaimOptions = {
+  /** Who claims; shown in `pipeline_runs.worker`. */
+  readonly worker: string;
+  /** The pipelines that this worker can run. */
+  readonly pipelines: readonly string[];
+  /** The most runs to claim. */
+  readonly limit: number;
+  /** How long the leases hold unless they are renewed, in milliseconds. */
+  readonly leaseMs: number;
+};
+
+/**
+ * Claims up to `limit` due runs, each under a new lease.
+ *
+ * Fair: of the tenants that have due work, the one that has the fewest running runs for its weight comes first;
+ * within a tenant, the higher priority, then the longest due. Paused tenants and pipelines are passed over, and
+ * caps hold: claims take turns, so that none counts what another is about to add.
+ */
+export async function claimRuns(pool: Pool, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
+  return await transaction(pool, async (db) => {
+    // A claim that a crash of Postgres undoes leaves its run pending, and its worker fenced: nothing to wait for.
+    await db.query("set local synchronous_commit = off");
+    await execute(db, "select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))");
+    return await many(db, ClaimedRun, claimSql, [
+      options.worker,
+      options.pipelines,
+      options.limit,
+      options.leaseMs,
+    ]);
+  });
+}
+
+// A lane is (tenant, pipeline, priority). Lanes are found by jumping from one to the next in the index
+// `pending_lanes`, so the cost is that of the lanes, not of the backlog; of each, only the head is read.
+const claimSql = `
+  with recursive lane as (
+    (
+      select tenant_id, pipeline, priority
+      from pipeline_runs
+      where status = 'pending'
+      order by tenant_id, pipeline, priority
+      limit 1
+    )
+    union all
+    select next.tenant_id, next.pipeline, next.priority
+    from lane
+    cross join lateral (
+      select tenant_id, pipeline, priority
+      from pipeline_runs
+      where status = 'pending'
+        and (tenant_id, pipeline, priority) > (lane.tenant_id, lane.pipeline, lane.priority)
+      order by tenant_id, pipeline, priority
+      limit 1
+    ) next
+  ),
+  running as (
+    select tenant_id, pipeline, count(*)::integer as runs
+    from pipeline_runs
+    where status = 'running'
+    group by tenant_id, pipeline
+  ),
+  open_lane as (
+    select lane.*, coalesce(tenant.weight, 1) as weight,
+      coalesce((select sum(runs) from running where running.tenant_id = lane.tenant_id), 0) as tenant_running,
+      coalesce((select sum(runs) from running where running.pipeline = lane.pipeline), 0) as pipeline_running,
+      tenant.max_running as tenant_cap, control.max_running as pipeline_cap
+    from lane
+    left join tenant_controls tenant on tenant.tenant_id = lane.tenant_id
+    left join pipeline_controls control on control.pipeline = lane.pipeline
+    where lane.pipeline = any ($2) and tenant.paused_at is null and control.paused_at is null
+  ),
+  head as (
+    select open_lane.*, due.id, due.run_after
+    from open_lane
+    cross join lateral (
+      select run.id, run.run_after
+      from pipeline_runs run
+      where run.status = 'pending'
+        and run.tenant_id = open_lane.tenant_id
+        and run.pipeline = open_lane.pipeline
+        and run.priority = open_lane.priority
+        and run.run_after <= now()
+        and not exists (
+          select from pipeline_runs other
+          where other.status = 'running'
+            and other.tenant_id = run.tenant_id and other.pipeline = run.pipeline
+            and other.source_type = run.source_type and other.source_id = run.source_id
+        )
+      order by run.run_after, run.id
+      limit $3
+    ) due
+  ),
+  ranked as (
+    select head.*,
+      tenant_running + row_number() over (partition by tenant_id order by priority desc, run_after, id) as tenant_nth,
+      pipeline_running + row_number() over (
+        partition by pipeline order by tenant_running / weight, priority desc, run_after, id
+      ) as pipeline_nth
+    from head
+  ),
+  chosen as (
+    select tenant_id, id
+    from ranked
+    where (tenant_cap is null or tenant_nth <= tenant_cap)
+      and (pipeline_cap is null or pipeline_nth <= pipeline_cap)
+    order by tenant_nth / weight, priority desc, run_after, id
+    limit $3
+  ),
+  locked as (
+    select run.tenant_id, run.id
+    from pipeline_runs run
+    join chosen using (tenant_id, id)
+    where run.status = 'pending'
+    for update of run skip locked
+  )
+  update pipeline_runs run set
+    status           = 'running',
+    lease_token      = gen_random_uuid(),
+    lease_expires_at = now() + $4 * interval '1 millisecond',
+    worker           = $1,
+    started_at       = coalesce(run.started_at, now())
+  from locked
+  where run.tenant_id = locked.tenant_id and run.id = locked.id
+  returning run.tenant_id, run.id, run.source_type, run.source_id, run.source_version, run.pipeline,
+    run.attempt, run.max_attempts, run.lease_token, run.started_at < now() as claimed_before`;

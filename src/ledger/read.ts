@@ -1,0 +1,110 @@
+import { z } from "zod";
+import { type Db, many, maybeOne } from "../db.ts";
+import { Run } from "./run.ts";
+import { RunOutcome, Status } from "./states.ts";
+
+const count = z.coerce.number();
+
+const Tally = z.object({
+  pipeline: z.string(),
+  status: Status,
+  outcome: RunOutcome.nullable(),
+  runs: count,
+  model_calls: count,
+  embedding_calls: count,
+  tokens_in: count,
+  tokens_out: count,
+  embedding_tokens: count,
+  vectors_reused: count,
+  cost_usd: count,
+});
+export type Tally = z.infer<typeof Tally>;
+
+/** How many runs of each pipeline are in each state, and what they used. `since` counts only runs made after it. */
+export async function tallyRuns(
+  db: Db,
+  tenant_id: string | undefined,
+  since?: Date,
+): Promise<readonly Tally[]> {
+  return await many(
+    db,
+    Tally,
+    `select pipeline, status, outcome, count(*) as runs,
+       sum(model_calls) as model_calls, sum(embedding_calls) as embedding_calls, sum(tokens_in) as tokens_in,
+       sum(tokens_out) as tokens_out, sum(embedding_tokens) as embedding_tokens,
+       sum(vectors_reused) as vectors_reused, sum(cost_usd) as cost_usd
+     from pipeline_runs
+     where ($1::uuid is null or tenant_id = $1) and ($2::timestamptz is null or created_at >= $2)
+     group by pipeline, status, outcome
+     order by pipeline, status, outcome`,
+    [tenant_id ?? null, since ?? null],
+  );
+}
+
+export type RunFilter = {
+  readonly tenant_id?: string | undefined;
+  readonly pipeline?: string | undefined;
+  readonly status?: Status | undefined;
+  readonly source_id?: string | undefined;
+  /** Defaults to 50. */
+  readonly limit?: number | undefined;
+};
+
+/** The newest runs that match, newest first. */
+export async function listRuns(db: Db, filter: RunFilter = {}): Promise<readonly Run[]> {
+  return await many(
+    db,
+    Run,
+    `select * from pipeline_runs
+     where ($1::uuid is null or tenant_id = $1) and ($2::text is null or pipeline = $2)
+       and ($3::text is null or status = $3) and ($4::uuid is null or source_id = $4)
+     order by id desc
+     limit $5`,
+    [
+      filter.tenant_id ?? null,
+      filter.pipeline ?? null,
+      filter.status ?? null,
+      filter.source_id ?? null,
+      filter.limit ?? 50,
+    ],
+  );
+}
+
+/** How many runs are still to be done, of one tenant or of all: pending, due or not, and running. */
+export async function countOpenRuns(
+  db: Db,
+  tenant_id?: string,
+): Promise<{ pending: number; running: number }> {
+  const row = await maybeOne(
+    db,
+    z.object({ pending: count, running: count }),
+    `select count(*) filter (where status = 'pending') as pending, count(*) filter (where status = 'running') as running
+     from pipeline_runs
+     where status in ('pending', 'running') and ($1::uuid is null or tenant_id = $1)`,
+    [tenant_id ?? null],
+  );
+  return row ?? { pending: 0, running: 0 };
+}
+
+const DeadLetters = z.object({
+  pipeline: z.string(),
+  error_code: z.string(),
+  error_message: z.string(),
+  runs: count,
+});
+export type DeadLetters = z.infer<typeof DeadLetters>;
+
+/** Dead letters by pipeline and cause, with the newest message of each. */
+export async function deadLetterCauses(db: Db, tenant_id?: string): Promise<readonly DeadLetters[]> {
+  return await many(
+    db,
+    DeadLetters,
+    `select pipeline, error_code, count(*) as runs,
+       (array_agg(error_message order by finished_at desc))[1] as error_message
+     from pipeline_runs
+     where status = 'failed' and ($1::uuid is null or tenant_id = $1)
+     group by pipeline, error_code
+     order by runs desc, pipeline, error_code`,
+    [tenant_id ?? null],
+  );
+}

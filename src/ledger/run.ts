@@ -1,0 +1,75 @@
+import { z } from "zod";
+import { SourceType, type Usage } from "../pipeline.ts";
+import { RunOutcome, Status } from "./states.ts";
+
+/** What a run is about. At most one pending and one running run share these four. */
+export type RunKey = {
+  readonly tenant_id: string;
+  readonly source_type: SourceType;
+  readonly source_id: string;
+  readonly pipeline: string;
+};
+
+/** A run that somebody wants. */
+export type RunRequest = RunKey & {
+  readonly source_version: number;
+  readonly priority: number;
+  readonly max_attempts: number;
+  readonly cause_event?: number;
+  readonly parent_run_id?: string;
+};
+
+/** A run that this worker holds: whoever does not name its token can neither renew, save nor finish it. */
+export const ClaimedRun = z.object({
+  tenant_id: z.uuid(),
+  id: z.uuid(),
+  source_type: SourceType,
+  source_id: z.uuid(),
+  source_version: z.int(),
+  pipeline: z.string(),
+  attempt: z.int(),
+  max_attempts: z.int(),
+  lease_token: z.uuid(),
+  /** Was it claimed before? Then there may be checkpoints to go on from. */
+  claimed_before: z.boolean(),
+});
+export type ClaimedRun = z.infer<typeof ClaimedRun>;
+
+/** What names an attempt to the ledger. */
+export type Lease = Pick<ClaimedRun, "tenant_id" | "id" | "lease_token">;
+
+const count = z.coerce.number();
+
+/** A run as people read it. */
+export const Run = z.object({
+  tenant_id: z.uuid(),
+  id: z.uuid(),
+  source_type: SourceType,
+  source_id: z.uuid(),
+  source_version: z.int(),
+  pipeline: z.string(),
+  status: Status,
+  outcome: RunOutcome.nullable(),
+  priority: z.int(),
+  run_after: z.date(),
+  attempt: z.int(),
+  max_attempts: z.int(),
+  worker: z.string().nullable(),
+  pipeline_version: z.int().nullable(),
+  model: z.string().nullable(),
+  error_code: z.string().nullable(),
+  error_message: z.string().nullable(),
+  errors: z.array(z.object({ attempt: z.int(), at: z.string(), code: z.string(), message: z.string() })),
+  model_calls: count,
+  embedding_calls: count,
+  tokens_in: count,
+  tokens_cached: count,
+  tokens_out: count,
+  embedding_tokens: count,
+  vectors_reused: count,
+  cost_usd: count,
+  created_at: z.date(),
+  started_at: z.date().nullable(),
+  finished_at: z.date().nullable(),
+}) satisfies z.ZodType<Usage>;
+export type Run = z.infer<typeof Run>;

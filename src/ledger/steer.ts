@@ -1,0 +1,103 @@
+import { z } from "zod";
+import { type Db, execute, many, maybeOne, type Pool, transaction } from "../db.ts";
+import { LoregraphError } from "../errors.ts";
+import type { SourceType } from "../pipeline.ts";
+import { wakeWorkers } from "./enqueue.ts";
+import { illegalTransition, Status } from "./states.ts";
+
+/**
+ * Cancels a run: at once where it is pending or waiting; where it runs, its worker is told and aborts the graph.
+ *
+ * @returns the status it has now. Throws NOT_FOUND, or STATE_TRANSITION where it has ended.
+ */
+export async function cancelRun(pool: Pool, tenant_id: string, id: string): Promise<Status> {
+  return await transaction(pool, async (db) => {
+    const row = await maybeOne(
+      db,
+      z.object({ status: Status }),
+      "select status from pipeline_runs where tenant_id = $1 and id = $2 for update",
+      [tenant_id, id],
+    );
+    if (row === undefined) throw new LoregraphError("NOT_FOUND", `tenant ${tenant_id} has no run ${id}`);
+    if (row.status === "running") return await askToCancel(db, tenant_id, id);
+    if (row.status !== "pending" && row.status !== "waiting")
+      throw illegalTransition(row.status, "cancelled");
+    await execute(db, `${cancelSql} and id = $2`, [tenant_id, id]);
+    return "cancelled";
+  });
+}
+
+async function askToCancel(db: Db, tenant_id: string, id: string): Promise<Status> {
+  await execute(db, "update pipeline_runs set cancel_requested_at = now() where tenant_id = $1 and id = $2", [
+    tenant_id,
+    id,
+  ]);
+  await db.query("select pg_notify(current_schema() || '_cancels', $1)", [id]);
+  return "running";
+}
+
+const cancelSql = `
+  update pipeline_runs set status = 'cancelled', finished_at = now(), question = null
+  where tenant_id = $1 and status in ('pending', 'waiting')`;
+
+/** Cancels all that is still to be done about an entity that is gone. */
+export async function cancelRunsOf(
+  db: Db,
+  tenant_id: string,
+  entities: readonly { source_type: SourceType; source_id: string }[],
+): Promise<number> {
+  return await execute(
+    db,
+    `${cancelSql} and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))`,
+    [tenant_id, entities.map((e) => e.source_type), entities.map((e) => e.source_id)],
+  );
+}
+
+export type DeadLetterFilter = {
+  readonly tenant_id?: string | undefined;
+  readonly pipeline?: string | undefined;
+  readonly code?: string | undefined;
+  /** Defaults to 1,000. */
+  readonly limit?: number | undefined;
+};
+
+/**
+ * Makes dead letters pending again, with all their attempts; their past errors stay. One whose key already has a
+ * pending run stays as it is: that run does its work.
+ *
+ * @returns how many will be tried again.
+ */
+export async function redriveDeadLetters(pool: Pool, filter: DeadLetterFilter = {}): Promise<number> {
+  return await transaction(pool, async (db) => {
+    const redriven = await many(db, z.object({ id: z.uuid() }), redriveSql, [
+      filter.tenant_id ?? null,
+      filter.pipeline ?? null,
+      filter.code ?? null,
+      filter.limit ?? 1_000,
+    ]);
+    if (redriven.length > 0) await wakeWorkers(db);
+    return redriven.length;
+  });
+}
+
+// Of several dead letters of one key only the newest can become the pending run.
+const redriveSql = `
+  with dead as (
+    select distinct on (tenant_id, pipeline, source_type, source_id) tenant_id, id
+    from pipeline_runs run
+    where status = 'failed'
+      and ($1::uuid is null or tenant_id = $1)
+      and ($2::text is null or pipeline = $2)
+      and ($3::text is null or error_code = $3)
+      and not exists (
+        select from pipeline_runs newer
+        where newer.status = 'pending' and newer.tenant_id = run.tenant_id and newer.pipeline = run.pipeline
+          and newer.source_type = run.source_type and newer.source_id = run.source_id
+      )
+    order by tenant_id, pipeline, source_type, source_id, id desc
+    limit $4
+  )
+  update pipeline_runs run set status = 'pending', attempt = 0, run_after = now(), finished_at = null
+  from dead
+  where run.tenant_id = dead.tenant_id and run.id = dead.id and run.status = 'failed'
+  returning run.id`;

@@ -1,0 +1,46 @@
+import type { ModelSettings } from "../config.ts";
+import type { Tools, Usage } from "../pipeline.ts";
+import { chatModel } from "./chat.ts";
+import { connection } from "./connection.ts";
+import { embedder } from "./embeddings.ts";
+import { embedUnknown, type KnownVectors } from "./known-vectors.ts";
+import { priceOf, readPrices } from "./prices.ts";
+import { usageRecorder } from "./usage.ts";
+
+/** The models of one process. Outputs are stamped with their names. */
+export type Models = {
+  /** Absent where no chat model is configured. */
+  readonly chatName: string | undefined;
+  readonly embeddingName: string;
+  /** Do the models run in this process, without key and network? */
+  readonly local: boolean;
+  /** Models in use that the price table does not know: their calls are counted, but cost nothing in the books. */
+  readonly unpriced: readonly string[];
+  /** Lends the model tools to one attempt. `known` finds the vectors that its tenant already has. */
+  lend(options: { readonly known: KnownVectors }): Lent;
+};
+
+/** The model tools of one attempt, and what it has used so far. */
+export type Lent = Pick<Tools, "model" | "embed"> & { usage(): Usage };
+
+/** Opens the configured models, or the local ones. Calls nothing yet. Throws CONFIG_INVALID on a wrong price table. */
+export function openModels(settings: ModelSettings): Models {
+  const prices = readPrices(settings.prices);
+  const embeds = embedder(settings);
+  const local = connection(settings) === undefined;
+  const served = local ? [] : [settings.chatModel, embeds.model];
+  return {
+    chatName: local ? undefined : settings.chatModel,
+    embeddingName: embeds.model,
+    local,
+    unpriced: served.filter((model) => priceOf(prices, model) === undefined),
+    lend: ({ known }) => {
+      const usage = usageRecorder(prices);
+      return {
+        model: chatModel(settings, usage),
+        embed: embedUnknown(embeds, known, usage),
+        usage: usage.total,
+      };
+    },
+  };
+}

@@ -1,0 +1,67 @@
+import { randomBytes } from "node:crypto";
+import { chown, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { LoregraphError } from "../errors.ts";
+import type { Place } from "./place.ts";
+import { runProgram } from "./program.ts";
+
+/** The role that owns the embedded database. */
+export const role = "loregraph";
+
+const staged = "initialising-";
+
+/**
+ * Makes the data folder with `initdb`, in a staging folder that is renamed once it is whole: an interrupted
+ * initialisation leaves nothing but a folder that the next one removes.
+ */
+export async function initialise(place: Place): Promise<void> {
+  await removeLeftovers(place);
+  const staging = await mkdtemp(join(place.folder, staged));
+  await writePassword(place);
+  if (place.user) await chown(staging, place.user.uid, place.user.gid);
+  const { code, output } = await runProgram(place, "initdb", initdbArguments(place, join(staging, "data")));
+  if (code !== 0) throw new LoregraphError("EMBEDDED_POSTGRES", `initdb failed in ${staging}:\n${output}`);
+  await rename(join(staging, "data"), place.data);
+  await rm(staging, { recursive: true });
+}
+
+async function removeLeftovers({ folder }: Place): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (name.startsWith(staged))
+      await rm(join(folder, name), { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+async function writePassword({ password, user }: Place): Promise<void> {
+  await rm(password, { force: true });
+  await writeFile(password, randomBytes(24).toString("base64url"), { mode: 0o600, flag: "wx" });
+  if (user) await chown(password, user.uid, user.gid);
+}
+
+/**
+ * The built-in C.UTF-8 needs no locale of the operating system, and unlike plain C it knows that É is a capital,
+ * which full-text search relies on.
+ */
+function initdbArguments({ password }: Place, data: string): readonly string[] {
+  const settings = {
+    listen_addresses: "127.0.0.1",
+    unix_socket_directories: "",
+    timezone: "UTC",
+    log_timezone: "UTC",
+    log_checkpoints: "off",
+    // Ends the query of a process that was killed, instead of running it to its end for nobody.
+    client_connection_check_interval: "1s",
+  };
+  return [
+    `--pgdata=${data}`,
+    `--username=${role}`,
+    `--pwfile=${password}`,
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--no-instructions",
+    ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+  ];
+}

@@ -1,0 +1,203 @@
+import { z } from "zod";
+import { type Db, many, maybeOne } from "../db.ts";
+import { Entity, type Metadata, SourceType } from "../pipeline.ts";
+
+export type EntityKey = Pick<Entity, "tenant_id" | "source_type" | "source_id">;
+
+/** An entity as a source gives it. The store decides its version. */
+export type NewEntity = {
+  readonly source_type: SourceType;
+  readonly source_id: string;
+  readonly title: string;
+  readonly text: string;
+  readonly metadata: Metadata;
+};
+
+/**
+ * What an upsert did to an entity. `moved` says that only its place changed (`order`, `start`, `end`): that is
+ * stored, but is no change of its content, so it makes no version, no event and no run.
+ */
+export const Change = z.enum(["created", "changed", "moved", "unchanged"]);
+export type Change = z.infer<typeof Change>;
+
+const Upserted = Entity.pick({ source_type: true, source_id: true, version: true, metadata: true }).extend({
+  change: Change,
+});
+export type Upserted = z.infer<typeof Upserted>;
+
+/** Stores entities of one tenant and says, for each, what changed. Each must be given once. */
+export async function upsertEntities(
+  db: Db,
+  tenant_id: string,
+  source: string,
+  entities: readonly NewEntity[],
+): Promise<readonly Upserted[]> {
+  return await many(db, Upserted, upsertSql, [tenant_id, source, JSON.stringify(entities)]);
+}
+
+// The rows are locked in key order first: two imports of the same entities wait for each other, never deadlock.
+// A deleted entity that comes back goes on counting where its events say that it stopped.
+const upsertSql = `
+  with given as (
+    select * from jsonb_to_recordset($3) as given (
+      source_type text, source_id uuid, title text, text text, metadata jsonb
+    )
+  ),
+  stored as materialized (
+    select entity.source_type, entity.source_id, entity.version, entity.title, entity.text, entity.metadata, entity.source
+    from entities entity
+    join given using (source_type, source_id)
+    where entity.tenant_id = $1
+    order by entity.source_type, entity.source_id
+    for update of entity
+  ),
+  compared as (
+    select given.*, stored.version as stored_version,
+      case
+        when stored.version is null then 'created'
+        when stored.title <> given.title or stored.text <> given.text
+          or stored.metadata - '{order,start,end}'::text[] <> given.metadata - '{order,start,end}'::text[] then 'changed'
+        when stored.metadata <> given.metadata then 'moved'
+        when stored.source <> $2 then 'moved'
+        else 'unchanged'
+      end as change
+    from given
+    left join stored using (source_type, source_id)
+  ),
+  written as (
+    insert into entities as entity (tenant_id, source_type, source_id, version, title, text, metadata, source)
+    select $1, source_type, source_id,
+      coalesce(stored_version, (
+        select max(event.version) from events event
+        where event.tenant_id = $1 and event.source_type = compared.source_type and event.source_id = compared.source_id
+      ), 0) + case change when 'moved' then 0 else 1 end,
+      title, text, metadata, $2
+    from compared
+    where change <> 'unchanged'
+    on conflict (tenant_id, source_type, source_id) do update set
+      version    = excluded.version,
+      title      = excluded.title,
+      text       = excluded.text,
+      metadata   = excluded.metadata,
+      source     = excluded.source,
+      changed_at = case when excluded.version > entity.version then now() else entity.changed_at end
+    returning source_type, source_id, version
+  )
+  select compared.source_type, compared.source_id, compared.metadata, compared.change,
+    coalesce(written.version, compared.stored_version) as version
+  from compared
+  left join written using (source_type, source_id)`;
+
+const Deleted = Entity.pick({ source_type: true, source_id: true, version: true, metadata: true });
+export type Deleted = z.infer<typeof Deleted>;
+
+/** Deletes entities and, with them, their documents, chunks, vectors and enrichments. Returns those that were there. */
+export async function deleteEntities(
+  db: Db,
+  tenant_id: string,
+  keys: readonly Pick<EntityKey, "source_type" | "source_id">[],
+): Promise<readonly Deleted[]> {
+  return await many(
+    db,
+    Deleted,
+    `delete from entities
+     where tenant_id = $1 and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))
+     returning source_type, source_id, version + 1 as version, metadata`,
+    [tenant_id, keys.map((k) => k.source_type), keys.map((k) => k.source_id)],
+  );
+}
+
+const entityColumns = "tenant_id, source_type, source_id, version, title, text, metadata";
+
+export async function readEntity(db: Db, key: EntityKey): Promise<Entity | undefined> {
+  return await maybeOne(
+    db,
+    Entity,
+    `select ${entityColumns} from entities where tenant_id = $1 and source_type = $2 and source_id = $3`,
+    [key.tenant_id, key.source_type, key.source_id],
+  );
+}
+
+/** The entities with this id, of any tenant and type: what a person who has only an id can mean. */
+export async function findEntities(
+  db: Db,
+  source_id: string,
+  tenant_id?: string,
+): Promise<readonly Entity[]> {
+  return await many(
+    db,
+    Entity,
+    `select ${entityColumns} from entities
+     where source_id = $1 and ($2::uuid is null or tenant_id = $2)
+     order by tenant_id, source_type`,
+    [source_id, tenant_id ?? null],
+  );
+}
+
+const Known = z.object({
+  source_type: SourceType,
+  source_id: z.uuid(),
+  parent_id: z.string().nullable(),
+  order: z.coerce.number().nullable(),
+  digest: z.string().nullable(),
+});
+export type Known = z.infer<typeof Known>;
+
+/** What a source gave before, without its texts: enough to tell what is gone and what only moved. */
+export async function entitiesOfSource(db: Db, tenant_id: string, source: string): Promise<readonly Known[]> {
+  return await many(
+    db,
+    Known,
+    `select source_type, source_id, metadata ->> 'parent_id' as parent_id,
+       (metadata ->> 'order')::double precision as "order", metadata ->> 'digest' as digest
+     from entities
+     where tenant_id = $1 and source = $2`,
+    [tenant_id, source],
+  );
+}
+
+/** The entities that name this one as their parent, in their order. */
+export async function childrenOf(db: Db, tenant_id: string, parent_id: string): Promise<readonly Entity[]> {
+  return await many(
+    db,
+    Entity,
+    `select ${entityColumns} from entities
+     where tenant_id = $1 and metadata ? 'parent_id' and metadata ->> 'parent_id' = $2
+     order by (metadata ->> 'order')::double precision nulls last, title, source_id`,
+    [tenant_id, parent_id],
+  );
+}
+
+const TypeCount = z.object({
+  source_type: SourceType,
+  entities: z.coerce.number(),
+  characters: z.coerce.number(),
+});
+export type TypeCount = z.infer<typeof TypeCount>;
+
+export async function countEntities(db: Db, tenant_id?: string): Promise<readonly TypeCount[]> {
+  return await many(
+    db,
+    TypeCount,
+    `select source_type, count(*) as entities, sum(length(text)) as characters
+     from entities where $1::uuid is null or tenant_id = $1
+     group by source_type order by source_type`,
+    [tenant_id ?? null],
+  );
+}
+
+/** All entities of one type, in their order. */
+export async function entitiesOfType(
+  db: Db,
+  tenant_id: string,
+  type: SourceType,
+): Promise<readonly Entity[]> {
+  return await many(
+    db,
+    Entity,
+    `select ${entityColumns} from entities
+     where tenant_id = $1 and source_type = $2
+     order by (metadata ->> 'order')::double precision nulls last, title, source_id`,
+    [tenant_id, type],
+  );
+}

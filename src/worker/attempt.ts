@@ -1,0 +1,97 @@
+import { z } from "zod";
+import { fencedSaver } from "../../checkpoints/saver.ts";
+import { LoregraphError } from "../errors.ts";
+import { startAttempt } from "../ledger/attempt.ts";
+import type { ClaimedRun } from "../ledger/run.ts";
+import type { Lent } from "../models/models.ts";
+import type { Entity, Pipeline } from "../pipeline.ts";
+import { knownVectors } from "../store/documents.ts";
+import { readEntity } from "../store/entities.ts";
+import { sameStamp, storedStamp } from "../store/stamps.ts";
+import { commitEnding } from "./commit.ts";
+import type { Context } from "./context.ts";
+import { type Ending, endingOf, Stop } from "./ending.ts";
+import { invokeGraph } from "./invoke.ts";
+import { readerFor, stampOf } from "./tools.ts";
+
+/** One try at a run: read what it is about, run its graph unless nothing has changed, and commit how it ended. */
+export async function runAttempt(context: Context, run: ClaimedRun, stop: AbortController): Promise<Ending> {
+  const started = performance.now();
+  const pipeline = pipelineOf(context, run);
+  const lent = lendModels(context, run);
+  const entity = await readEntity(context.pool, run);
+  const ending = entity ? await tryRun(context, { run, pipeline, entity, lent }, stop) : gone;
+  await commitEnding(context, { run, pipeline, entity, ending, usage: lent.usage() }, stop.signal);
+  context.log.debug({ ending: ending.kind, ms: Math.round(performance.now() - started) }, "attempt-ended");
+  return ending;
+}
+
+const gone = { kind: "cancelled", reason: "its entity was deleted" } as const satisfies Ending;
+
+function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
+  const found = registry.get(pipeline);
+  if (found) return found;
+  throw new LoregraphError("REGISTRY_INVALID", `langgraph.json names no pipeline ${pipeline}`);
+}
+
+/** Lends models to one attempt: what it uses is counted for it, and what its tenant embedded before is reused. */
+function lendModels({ models, pool }: Context, { tenant_id }: ClaimedRun): Lent {
+  return models.lend({ known: (hashes) => knownVectors(pool, tenant_id, models.embeddingName, hashes) });
+}
+
+type Work = {
+  readonly run: ClaimedRun;
+  readonly pipeline: Pipeline;
+  readonly entity: Entity;
+  readonly lent: Lent;
+};
+
+async function tryRun(context: Context, work: Work, stop: AbortController): Promise<Ending> {
+  const timer = setTimeout(() => stop.abort(new Stop("timed out")), work.pipeline.timeout);
+  try {
+    return await runGraph(context, work, stop.signal);
+  } catch (error) {
+    return endingOf(error, stop.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function runGraph(
+  context: Context,
+  { run, pipeline, entity, lent }: Work,
+  signal: AbortSignal,
+): Promise<Ending> {
+  const { pool, schema, models } = context;
+  const read = readerFor(pool, entity, pipeline.name);
+  const stamp = await stampOf(pipeline, entity, read, models);
+  const stored = await storedStamp(pool, entity, pipeline);
+  if (stored && sameStamp(stored, stamp)) return { kind: "duplicate", stamp };
+
+  await startAttempt(pool, run, stamp);
+  const result = await invokeGraph({
+    pipeline,
+    tools: { model: lent.model, embed: lent.embed, read },
+    entity,
+    stamp,
+    thread_id: run.id,
+    saver: fencedSaver(pool, schema, run),
+    resumable: run.claimed_before,
+    signal,
+  });
+  if (result.kind === "waiting") return result;
+  assertKnownEvents(pipeline, result.answer);
+  return { ...result, stamp };
+}
+
+const Events = z.array(z.object({ event: z.string() })).default([]);
+
+function assertKnownEvents({ name, emits }: Pipeline, answer: Record<string, unknown>): void {
+  const unknown = Events.parse(answer.events).find(({ event }) => !emits.includes(event));
+  if (unknown === undefined) return;
+  const announced = emits.join(", ") || "none";
+  throw new LoregraphError(
+    "EVENT_UNKNOWN",
+    `${name}: expected an event that it announces (${announced}), got: ${unknown.event}`,
+  );
+}

@@ -1,0 +1,13 @@
+import type { Pool } from "../db.ts";
+import type { Models } from "../models/models.ts";
+import type { Registry } from "../registry.ts";
+import type { Log } from "../telemetry/log.ts";
+
+/** What every attempt of a worker shares. */
+export type Context = {
+  readonly pool: Pool;
+  readonly schema: string;
+  readonly registry: Registry;
+  readonly models: Models;
+  readonly log: Log;
+};

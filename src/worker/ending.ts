@@ -1,0 +1,65 @@
+import { isConnectionError } from "../db.ts";
+import { type ErrorCode, errorCodes, LoregraphError, loregraphError, messageOf } from "../errors.ts";
+import { classifyModelError } from "../models/errors.ts";
+import type { Stamp } from "../pipeline.ts";
+
+/** How an attempt ended. The commit acts on `kind` and on nothing else. */
+export type Ending =
+  | { readonly kind: "answered"; readonly answer: Record<string, unknown>; readonly stamp: Stamp }
+  | { readonly kind: "duplicate"; readonly stamp: Stamp }
+  | { readonly kind: "waiting"; readonly question: unknown }
+  | { readonly kind: "retry"; readonly error: LoregraphError; readonly counts: boolean }
+  | { readonly kind: "hopeless"; readonly error: LoregraphError }
+  | { readonly kind: "cancelled"; readonly reason: string }
+  | { readonly kind: "released" }
+  | { readonly kind: "lost" };
+
+/** Why a running attempt is told to stop. */
+export class Stop extends Error {
+  readonly why: "cancelled" | "drained" | "lease lost" | "timed out";
+
+  constructor(why: Stop["why"]) {
+    super(`the attempt was stopped: ${why}`);
+    this.why = why;
+  }
+}
+
+/** The ending that an error means, once it is known whether the attempt was told to stop. */
+export function endingOf(error: unknown, signal: AbortSignal): Ending {
+  if (signal.aborted && signal.reason instanceof Stop) return endingOfStop(signal.reason);
+  const known = asLoregraphError(error);
+  if (known.code === "LEASE_LOST") return { kind: "lost" };
+  if (!errorCodes[known.code].retry) return { kind: "hopeless", error: known };
+  return { kind: "retry", error: known, counts: !costsNoAttempt.includes(known.code) };
+}
+
+/** Waiting for a provider or for the database is nobody's failure. */
+const costsNoAttempt: readonly ErrorCode[] = ["RATE_LIMITED", "DATABASE_UNAVAILABLE"];
+
+function endingOfStop({ why }: Stop): Ending {
+  switch (why) {
+    case "cancelled":
+      return { kind: "cancelled", reason: "cancelled on request" };
+    case "drained":
+      return { kind: "released" };
+    case "lease lost":
+      return { kind: "lost" };
+    case "timed out":
+      return {
+        kind: "retry",
+        error: new LoregraphError("ATTEMPT_TIMEOUT", "the graph did not end within its pipeline's timeout"),
+        counts: true,
+      };
+  }
+}
+
+function asLoregraphError(error: unknown): LoregraphError {
+  const known = loregraphError(error) ?? classifyModelError(error);
+  if (known) return known;
+  if (isConnectionError(error)) {
+    return new LoregraphError("DATABASE_UNAVAILABLE", "the database went away while the graph read from it", {
+      cause: error,
+    });
+  }
+  return new LoregraphError("GRAPH_FAILED", messageOf(error), { cause: error });
+}

@@ -1,0 +1,40 @@
+import type { Db } from "../db.ts";
+import { LoregraphError } from "../errors.ts";
+import { sha256 } from "../hash.ts";
+import type { Models } from "../models/models.ts";
+import type { Entity, Pipeline, Reader, Stamp } from "../pipeline.ts";
+import { previousOutput } from "../store/enrichments.ts";
+import { findPassages } from "../store/search.ts";
+
+/** What a graph may read: its own tenant, and nothing of another. */
+export function readerFor(db: Db, entity: Entity, pipeline: string): Reader {
+  return {
+    passages: (names, limit) => findPassages(db, entity.tenant_id, names, limit),
+    previous: () => previousOutput(db, entity, pipeline),
+  };
+}
+
+/** What would make this pipeline's answer about this entity now; where it equals the stored one, nothing has changed. */
+export async function stampOf(
+  pipeline: Pipeline,
+  entity: Entity,
+  read: Reader,
+  models: Models,
+): Promise<Stamp> {
+  const reads = await pipeline.reads?.(entity, read);
+  return {
+    pipeline_version: pipeline.version,
+    model: modelName(pipeline, models),
+    prompt_hash: sha256(JSON.stringify(pipeline.prompts)),
+    input_hash: sha256(JSON.stringify([entity.title, entity.text, reads ?? null])),
+  };
+}
+
+function modelName(pipeline: Pipeline, models: Models): string {
+  const name = pipeline.kind === "ingestion" ? models.embeddingName : (models.chatName ?? pipeline.local);
+  if (name !== undefined) return name;
+  throw new LoregraphError(
+    "MODEL_REQUIRED",
+    `${pipeline.name} has no rule-based branch, and no chat model is configured`,
+  );
+}

@@ -1,0 +1,54 @@
+import { randomUUID } from "node:crypto";
+import pino from "pino";
+import { acceptEntities } from "../../src/intake.ts";
+import type { ClaimedRun } from "../../src/ledger/run.ts";
+import { openModels } from "../../src/models/models.ts";
+import type { Pipeline } from "../../src/pipeline.ts";
+import type { NewEntity } from "../../src/store/entities.ts";
+import type { Context } from "../../src/worker/context.ts";
+import type { Ending } from "../../src/worker/ending.ts";
+import { Worker, type WorkerOptions } from "../../src/worker/worker.ts";
+import type { TestDatabase } from "./database.ts";
+import { plainBase } from "./pipelines.ts";
+
+export const localModels = openModels({
+  apiKey: undefined,
+  baseUrl: undefined,
+  chatModel: "unused",
+  embeddingModel: "unused",
+  timeoutMs: 1_000,
+  prices: undefined,
+});
+
+/** What a worker needs, with the given enrichers beside a plain base. */
+export function runtime({ pool }: TestDatabase, ...enrichers: readonly Pipeline[]): Context {
+  const registry = new Map([plainBase as unknown as Pipeline, ...enrichers].map((p) => [p.name, p]));
+  return { pool, schema: "loregraph", registry, models: localModels, log: pino({ level: "silent" }) };
+}
+
+/** A worker that is stopped, without draining, when the scope ends. */
+export function startWorker(context: Context, { url }: TestDatabase, options: Partial<WorkerOptions> = {}) {
+  const endings: { run: ClaimedRun; ending: Ending }[] = [];
+  const onEnded = (run: ClaimedRun, ending: Ending) => {
+    endings.push({ run, ending });
+    options.onEnded?.(run, ending);
+  };
+  const worker = new Worker(context, { url, leaseMs: 2_000, drainMs: 0, ...options, onEnded });
+  worker.start();
+  return Object.assign(worker, { endings, [Symbol.asyncDispose]: () => worker.stop() });
+}
+
+/** Takes in one scene of a new tenant. */
+export async function takeScene(context: Context, scene: Partial<NewEntity> & { tenant_id?: string } = {}) {
+  const { tenant_id = randomUUID(), ...given } = scene;
+  const entity: NewEntity = {
+    source_type: "scene",
+    source_id: randomUUID(),
+    title: "The pier",
+    text: "“You came,” said Mara.",
+    metadata: {},
+    ...given,
+  };
+  await acceptEntities(context.pool, context.registry, { tenant_id, source: "test", entities: [entity] });
+  return { ...entity, tenant_id };
+}
