@@ -207,7 +207,7 @@ type Definition<Output extends z.ZodObject> = {
   /** The promised shape. An answer that breaks it is never stored. */
   readonly output: Output;
   /** From tools to an **uncompiled** graph, so that the runtime chooses the checkpointer and a test the model. */
-  readonly graph: (tools: Tools) => GraphOf<Output>;
+  readonly graph: (tools: Tools) => GraphOf<NoInfer<Output>>;
   /** The prompts, so that a changed prompt makes stored outputs stale. */
   readonly prompts?: readonly string[];
   /** The name of the rule-based branch, stamped on its outputs. Without it, the pipeline needs a chat model. */

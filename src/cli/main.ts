@@ -61,6 +61,9 @@ function throughout(command: { exitOverride(): unknown; commands: readonly unkno
   for (const sub of command.commands) throughout(sub as typeof command);
 }
 
+// A reader that has seen enough, such as head, is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : exitCodes.failed));
+
 try {
   await main(process.argv.slice(2));
 } catch (error) {

@@ -1,0 +1,20 @@
+import { definePipeline } from "../../src/pipeline.ts";
+import { graph } from "./graph.ts";
+import { exchangePrompt, wholePrompt } from "./prompt.ts";
+import { DialogMood } from "./schema.ts";
+
+export default definePipeline({
+  name: "dialog-mood",
+  version: 1,
+  trigger: {
+    on: "entity.ingested",
+    types: ["scene", "beat", "content_block"],
+    when: ({ content_kind }) => content_kind !== "outline",
+  },
+  output: DialogMood,
+  graph,
+  prompts: [exchangePrompt, wholePrompt],
+  local: "wink-rules-1",
+  reads: ({ metadata }) => metadata.language ?? null,
+  outcome: ({ mood }) => (mood === null ? "skipped" : "completed"),
+});

@@ -1,0 +1,65 @@
+import { findDashed } from "./dialogue/dashes.ts";
+import { type Stretch, withoutIncises } from "./dialogue/incises.ts";
+import { blockStarts, type Layout, layoutOf } from "./dialogue/layout.ts";
+import { findMarks } from "./dialogue/marks.ts";
+import { pairMarks } from "./dialogue/pairing.ts";
+import { speakerNear } from "./dialogue/speaker.ts";
+import { spokenOnes } from "./dialogue/spoken.ts";
+
+/** Something somebody says. Offsets are UTF-16 code units into the text, end exclusive, quotation marks included. */
+export type Utterance = { readonly start: number; readonly end: number; readonly speaker?: string };
+
+/**
+ * The spoken lines of a text, in order, never overlapping.
+ *
+ * Speech over several paragraphs is an utterance for each. What interrupts it (“dit-il”, “said Jane”) is left out
+ * wherever it can be told, so one sentence may be two utterances. Names, titles, quoted words and quoted letters
+ * are no speech. `speaker` is set only where the text names one beside the line, in the text's own words.
+ */
+export function findDialogue(text: string): readonly Utterance[] {
+  const layout = layoutOf(text);
+  return attribute(text, outermost([...findDashed(text, layout), ...findQuoted(text, layout)]), layout);
+}
+
+/** French sets “dit-il” inside the guillemets; other quotation marks close before it. */
+function findQuoted(text: string, layout: Layout): Stretch[] {
+  const quotations = pairMarks(text, findMarks(text), blockStarts(text, layout), layout);
+  return spokenOnes(text, quotations, layout).flatMap((quotation) =>
+    /[«—–]/.test(text[quotation.start] ?? "") ? withoutIncises(text, quotation) : [quotation],
+  );
+}
+
+/** In order, without what begins inside another: a quotation within a quotation belongs to it. */
+function outermost(stretches: readonly Stretch[]): Stretch[] {
+  let reached = 0;
+  return stretches
+    .toSorted((a, b) => a.start - b.start || b.end - a.end)
+    .filter(({ start, end }) => {
+      if (start < reached) return false;
+      reached = end;
+      return true;
+    });
+}
+
+function attribute(text: string, lines: readonly Stretch[], layout: Layout): Utterance[] {
+  const paragraphEnd = layout === "blocks" ? /\n[ \t\r]*\n/ : /\n/;
+  let last: Utterance | undefined;
+  return lines.map(({ start, end }, i) => {
+    const gap = text.slice(Math.max(last?.end ?? 0, start - reach), start);
+    const rest = text.slice(end, Math.min(lines[i + 1]?.start ?? text.length, end + reach));
+    const same =
+      !paragraphEnd.test(gap) && start - (last?.end ?? 0) < reach && !/[—–―]/.test(text[start] ?? "");
+    const inherited = same ? last?.speaker : undefined;
+    const speaker = speakerNear(afterLast(gap), rest.split(blankLine)[0] ?? "") ?? inherited;
+    last = speaker === undefined ? { start, end } : { start, end, speaker };
+    return last;
+  });
+}
+
+/** How far from a line its speaker is looked for, in characters. */
+const reach = 160;
+const blankLine = /\n[ \t\r]*\n/;
+
+function afterLast(gap: string): string {
+  return gap.split(blankLine).at(-1) ?? "";
+}

@@ -1,0 +1,92 @@
+import { splitChunks } from "./content/chunk.ts";
+import { decodeText } from "./content/decode.ts";
+import { findDialogue, type Utterance } from "./content/dialogue.ts";
+import { findGutenberg } from "./content/gutenberg.ts";
+import { detectKind } from "./content/kind.ts";
+import { detectLanguage } from "./content/language.ts";
+import { normalise } from "./content/normalise.ts";
+import { type Novel, parseNovel } from "./content/novel.ts";
+import type { Chunk, TextKind } from "./pipeline.ts";
+
+/** What base ingestion would make of a file. Offsets are UTF-16 code units into its text, end exclusive. */
+export type Inspection = {
+  readonly file: string;
+  readonly encoding: string;
+  readonly notes: readonly string[];
+  readonly characters: number;
+  readonly kind: TextKind;
+  readonly language: string | null;
+  readonly title: string;
+  readonly author: string | null;
+  readonly chapters: readonly {
+    readonly title: string;
+    readonly start: number;
+    readonly end: number;
+    readonly scenes: number;
+  }[];
+  readonly dialogue: readonly Utterance[];
+  readonly chunks: readonly Omit<Chunk, "text">[];
+};
+
+/** Inspects a file without storing anything. Throws FILE_UNREADABLE for what is no text. */
+export function inspectFile(file: string, bytes: Uint8Array): Inspection {
+  const { text, encoding, notes } = decodeText(bytes);
+  const novel = parseNovel(text);
+  const dialogue = bookDialogue(text);
+  // A byte order mark is no part of the text, but whoever reads the file counts it.
+  const shift = shiftedBy(startsWithMark(bytes) ? 1 : 0);
+  return {
+    file,
+    encoding,
+    notes,
+    characters: text.length,
+    kind: detectKind({ source_type: "content_block", text }, dialogue),
+    language: novel.language ?? detectLanguage(text),
+    title: novel.title,
+    author: novel.author ?? null,
+    chapters: novel.chapters.map(({ title, start, end, scenes }) =>
+      shift({ title, start, end, scenes: scenes.length }),
+    ),
+    dialogue: dialogue.map(shift),
+    chunks: chunksOf(text, novel, dialogue).map(shift),
+  };
+}
+
+/** The spoken lines of the book; a licence quotes, but nobody speaks in it. */
+function bookDialogue(text: string): readonly Utterance[] {
+  const { start, end } = findGutenberg(normalise(text)) ?? { start: 0, end: text.length };
+  return findDialogue(text.slice(start, end)).map(shiftedBy(start));
+}
+
+/** Block by block, as an import stores a novel. */
+function chunksOf(
+  text: string,
+  novel: Novel,
+  dialogue: readonly Utterance[],
+): readonly Omit<Chunk, "text">[] {
+  return novel.chapters.flatMap(({ title, scenes }) =>
+    scenes.flatMap(({ blocks }) =>
+      blocks.flatMap(({ start, end }) => {
+        const utterances = dialogue
+          .filter((line) => line.start < end && line.end > start)
+          .map(shiftedBy(-start));
+        return splitChunks(text.slice(start, end), { title, utterances }).map(({ text: _, ...chunk }) =>
+          shiftedBy(start)(chunk),
+        );
+      }),
+    ),
+  );
+}
+
+function shiftedBy(by: number) {
+  return <Part extends { readonly start: number; readonly end: number }>(part: Part): Part => ({
+    ...part,
+    start: part.start + by,
+    end: part.end + by,
+  });
+}
+
+function startsWithMark(bytes: Uint8Array): boolean {
+  const head = Buffer.from(bytes.subarray(0, 3)).toString("hex");
+  return head === "efbbbf" || head.startsWith("fffe") || head.startsWith("feff");
+}
