@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { getConfig } from "@langchain/langgraph";
 import { type Config, readConfig } from "./config.ts";
-import { openPool } from "./db.ts";
+import { databaseUnavailable, isConnectionError, openPool } from "./db.ts";
 import { openModels } from "./models/models.ts";
 import { Entity, type Reader, type Tools } from "./pipeline.ts";
 import { placeOf } from "./postgres/place.ts";
@@ -41,6 +41,8 @@ async function ask<Answer>(
   const pool = openPool(url, { schema: database.schema, max: 1, name: "loregraph studio" });
   try {
     return await question(readerFor(pool, entity, pipeline));
+  } catch (error) {
+    throw isConnectionError(error) ? databaseUnavailable(url, error) : error;
   } finally {
     await pool.end();
   }

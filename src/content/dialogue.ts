@@ -41,25 +41,25 @@ function outermost(stretches: readonly Stretch[]): Stretch[] {
     });
 }
 
+/** How far from a line its speaker is looked for, in characters. */
+const reach = 160;
+const blankLine = /\n[ \t\r]*\n/;
+
 function attribute(text: string, lines: readonly Stretch[], layout: Layout): Utterance[] {
-  const paragraphEnd = layout === "blocks" ? /\n[ \t\r]*\n/ : /\n/;
   let last: Utterance | undefined;
   return lines.map(({ start, end }, i) => {
     const gap = text.slice(Math.max(last?.end ?? 0, start - reach), start);
     const rest = text.slice(end, Math.min(lines[i + 1]?.start ?? text.length, end + reach));
-    const same =
-      !paragraphEnd.test(gap) && start - (last?.end ?? 0) < reach && !/[—–―]/.test(text[start] ?? "");
-    const inherited = same ? last?.speaker : undefined;
-    const speaker = speakerNear(afterLast(gap), rest.split(blankLine)[0] ?? "") ?? inherited;
+    const near = speakerNear(gap.split(blankLine).at(-1) ?? "", rest.split(blankLine)[0] ?? "");
+    const speaker = near ?? (last && goesOn(text, last.end, start, layout) ? last.speaker : undefined);
     last = speaker === undefined ? { start, end } : { start, end, speaker };
     return last;
   });
 }
 
-/** How far from a line its speaker is looked for, in characters. */
-const reach = 160;
-const blankLine = /\n[ \t\r]*\n/;
-
-function afterLast(gap: string): string {
-  return gap.split(blankLine).at(-1) ?? "";
+/** Whether the line at `start` goes on with the one before: only “said Jane.” stands between, in one paragraph. */
+function goesOn(text: string, end: number, start: number, layout: Layout): boolean {
+  if (start - end > reach || /[—–―]/.test(text[start] ?? "")) return false;
+  const between = text.slice(end, start);
+  return /\p{L}/u.test(between) && !(layout === "blocks" ? blankLine : /\n/).test(between);
 }

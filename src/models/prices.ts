@@ -15,7 +15,7 @@ type Price = z.infer<typeof Price>;
 const Prices = z.record(z.string(), Price);
 export type Prices = Readonly<z.infer<typeof Prices>>;
 
-/** OpenAI's list prices for standard processing, checked in November 2026. Discounts and surcharges are not in it. */
+/** OpenAI's list prices for standard processing, as published in 2026; batch, priority and long-context rates differ. */
 export const listPrices: Prices = {
   "gpt-3.5-turbo": { in: 0.5, out: 1.5 },
   "gpt-4-turbo": { in: 10, out: 30 },

@@ -88,7 +88,7 @@ async function alone<Result>(place: Place, decide: () => Promise<Result>): Promi
     lockfilePath: place.lock,
     realpath: false,
     // A killed process leaves its lock behind; it goes unrenewed for this long.
-    stale: 5_000,
+    stale: 3_000,
     update: 1_000,
     retries: { retries: 2_400, factor: 1, minTimeout: 20, maxTimeout: 50, randomize: true },
     // Only a process that stood still for longer than that loses its lock. PostgreSQL's own lock on the data then

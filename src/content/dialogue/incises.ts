@@ -1,4 +1,4 @@
-import { isSayingVerb, wordsOf } from "./verbs.ts";
+import { isSayingVerb } from "./verbs.ts";
 
 /** A stretch of text by offsets, end exclusive. */
 export type Stretch = { readonly start: number; readonly end: number };

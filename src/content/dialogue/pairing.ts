@@ -21,13 +21,16 @@ const styles: readonly { readonly opens: readonly string[]; readonly closes: rea
   { opens: ["‘", "’"], closes: ["’", "'"] },
 ];
 
-/** A state is `outside` or inside the style before it in the list. */
+/** A state is `outside`, inside the style before it in the list, or inside that style twice: “the “Times” says”. */
 const outside = 0;
-const states = styles.length + 1;
+const states = 2 * styles.length + 1;
+const styleOf = (state: number) => styles[(state - 1) % styles.length];
+const isTwice = (state: number) => state > styles.length;
 
 /** Costs on the scale of `Mark`, fixed by hand on half of a corpus and checked on the other half. */
 const unclosed = 3;
 const reopened = 3;
+const twice = 2;
 const strangerInside = 1.5;
 const rarest = 1.5;
 const runsOn = { paragraph: 3.5, sentence: 0.03 };
@@ -99,17 +102,22 @@ function likeliestStates(steps: readonly Step[], rare: readonly number[], layout
 }
 
 function move(step: Step, state: number, rare: readonly number[], layout: Layout, reach: Reach): void {
-  if (step.kind === "block") return moveOverBlock(step.sign, state, layout, reach);
-  if (state === outside) return enter(step.mark, rare, reach);
-  const style = styles[state - 1];
-  const { mark } = step;
-  const closes = style?.closes.includes(mark.sign);
-  const opens = style?.opens.includes(mark.sign);
-  if (closes) reach(state, outside, mark.closing);
-  if (opens) reach(state, state, mark.opening + (step.fresh ? freshly(layout) : reopened));
+  if (step.kind === "block") moveOverBlock(step.sign, state, layout, reach);
+  else if (state === outside) enter(step.mark, rare, reach);
+  else moveInside(step, state, layout, reach);
+}
+
+function moveInside(step: Step & { kind: "mark" }, state: number, layout: Layout, reach: Reach): void {
+  const { mark, fresh } = step;
+  const closes = styleOf(state)?.closes.includes(mark.sign);
+  const opens = styleOf(state)?.opens.includes(mark.sign);
+  if (closes) reach(state, isTwice(state) ? state - styles.length : outside, mark.closing);
+  if (opens) reach(state, state, mark.opening + (fresh ? freshly(layout) : reopened));
+  if (opens && !closes && !isTwice(state)) reach(state, state + styles.length, mark.opening + twice);
   reach(state, state, closes || opens ? mark.neither : Math.min(mark.neither, strangerInside));
 }
 
+/** Where paragraphs are lost, a mark that begins a line opens a paragraph only perhaps. */
 function freshly(layout: Layout): number {
   return layout === "tokenised" ? reopened / 2 : 0;
 }
@@ -122,18 +130,18 @@ function enter(mark: Mark, rare: readonly number[], reach: Reach): void {
 }
 
 function moveOverBlock(sign: string, state: number, layout: Layout, reach: Reach): void {
-  if (state === outside) return reach(state, state, 0);
-  reach(state, outside, unclosed);
-  reach(
-    state,
-    state,
-    layout === "tokenised" ? runsOn.sentence : continues(sign, state) ? 0 : runsOn.paragraph,
-  );
+  reach(state, outside, state === outside ? 0 : unclosed);
+  if (state !== outside) reach(state, state, costOfRunningOn(sign, state, layout));
+}
+
+function costOfRunningOn(sign: string, state: number, layout: Layout): number {
+  if (layout === "tokenised") return runsOn.sentence;
+  return continues(sign, state) ? 0 : runsOn.paragraph;
 }
 
 /** A paragraph goes on with the speech before it if it repeats the opening sign, or a dash inside guillemets. */
 function continues(sign: string, state: number): boolean {
-  const style = styles[state - 1];
+  const style = styleOf(state);
   return style?.opens.includes(sign) === true || (style?.opens.includes("«") === true && /[—–―-]/.test(sign));
 }
 
@@ -177,7 +185,7 @@ function collect(text: string, steps: readonly Step[], reading: Uint8Array, layo
 }
 
 function reopens(step: Step | undefined, state = outside): boolean {
-  return step?.kind === "mark" && step.fresh && styles[state - 1]?.opens.includes(step.mark.sign) === true;
+  return step?.kind === "mark" && step.fresh && styleOf(state)?.opens.includes(step.mark.sign) === true;
 }
 
 /** The end of the last word before `at`. */

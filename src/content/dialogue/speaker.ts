@@ -43,7 +43,7 @@ function namedIn(clause: string): string | undefined {
 
 /** Jane said softly, “…” */
 function namedAtEnd(lead: string): string | undefined {
-  const han = chinese.exec(lead)?.groups?.["name"];
+  const { name: han } = chinese.exec(lead)?.groups ?? {};
   if (han && !/[他她它我你您咱俺谁誰们們]/u.test(han)) return han;
   if (!/[,:]\s*$|\p{L}\s*$/u.test(lead)) return undefined;
   const clause = /[^.!?;"“”«»]*$/.exec(lead)?.[0] ?? "";

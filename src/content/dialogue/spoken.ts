@@ -13,9 +13,11 @@ const quotes = /^["“„”«»「」『』'‘’`]+\s*|\s*["“”«»「」�
 
 /** Quoted, but nobody says it: a caption, something merely imagined or left unsaid, something written. */
 const captions = /\[\s*Illustration\s*:?$/i;
-const imagined = /\b(?:as (?:much as|if|though) to say|(?:not|never|n['’]t) (?:say|said))\s*[,:]?$/i;
+const imagined = /(?:\bas (?:much as|if|though) to say|(?:\bnot|\bnever|n['’]t) (?:say|said))\s*[,:]?$/i;
 const written =
   /\b(?:wrote|writ(?:e|es|ing|ten)|scrawled|inscri\p{L}+|engraved|carved|painted|printed|letter|note|telegram|placard|headline|epitaph|postscript|label|motto|words like (?:this|these))\b[^.!?]*$/iu;
+const inscribed =
+  /^[^.!?,;:]{0,20}\b(?:was|were|is|stood)\s+(?:engraved|written|inscribed|painted|printed|carved)\b/;
 const aloud =
   /\b(?:sa(?:id|ys?)|cried|exclaim\p{L}*|asked|repl\p{L}+|shout\p{L}*|whisper\p{L}*|murmur\p{L}*|aloud|out)\b/iu;
 
@@ -44,11 +46,12 @@ function opensLetter(text: string, { start, end }: Quotation, next: Quotation | 
 function isSpoken(text: string, quotation: Quotation, layout: Layout): boolean {
   const setting = settingOf(text, quotation, layout);
   const { lead, words, rest } = setting;
-  if (words === "" || captions.test(lead) || imagined.test(lead)) return false;
+  if (words === "" || captions.test(lead) || imagined.test(lead) || inscribed.test(rest)) return false;
   if (/:[\s—–-]*$/.test(lead) && written.test(lead)) return aloud.test(lead);
   if (sentenceStarts.test(lead) && !/\b(?:Mrs?|Dr|St|MM?|Mmes?|Mlle)\.$/.test(lead))
     return ends.test(words) || !/^\p{Ll}/u.test(rest) || isTagged(setting);
-  if (pauses.test(lead)) return ends.test(words) || tellsOfSaying(lead) || isTagged(setting);
+  if (pauses.test(lead))
+    return (ends.test(words) && !isTerm(words)) || tellsOfSaying(lead) || isTagged(setting);
   return isIntroduced(lead) || (/[,!?…—-]$/.test(words) && isTagged(setting)) || standsAlone(setting);
 }
 
@@ -74,6 +77,11 @@ function flatten(text: string, layout: Layout): string {
   return text.replace(/\s+/g, (gap) => (/\n[^\n]*\n/.test(gap) ? "\n" : " "));
 }
 
+/** A word or two without a capital: “met,” */
+function isTerm(words: string): boolean {
+  return /^\p{Ll}/u.test(words) && !/[!?]$/.test(words) && wordsOf(words).length < 3;
+}
+
 /** A verb of saying right before it, perhaps with who is spoken to: said “…”, said to him “…”, cried John “…”. */
 function isIntroduced(lead: string): boolean {
   if (/[道说說曰问問]$/u.test(lead)) return true;
@@ -87,7 +95,7 @@ function isIntroduced(lead: string): boolean {
 }
 
 /** A clause that tells who says it follows: “…,” said Jane; “…!” the old man cried. */
-function isTagged({ words, rest }: Setting): boolean {
+function isTagged({ rest }: Setting): boolean {
   const clause = /^[^.!?,;:"“«]*/u.exec(rest)?.[0] ?? "";
   return wordsOf(clause).slice(0, 4).some(isSayingVerb);
 }

@@ -1,5 +1,5 @@
 import { type Line, lineAfter, lineAt, lineBefore, read } from "./line.ts";
-import { numeral, ordinal, numberOf } from "./numeral.ts";
+import { numberOf, numeral, ordinal } from "./numeral.ts";
 
 /**
  * How a heading divides a novel: a `part` holds chapters (a volume, a book), a `chapter` is one, and so is an `aside`
@@ -41,7 +41,7 @@ export function rankOfTitle(title: string): Rank | undefined {
 
 export function fullTitle({ label, title }: Pick<Heading, "label" | "title">): string {
   if (title === "") return label;
-  return /\p{Script=Han}/u.test(label) ? `${label} ${title}` : `${label}. ${title}`;
+  return isHan(label) ? `${label} ${title}` : `${label}. ${title}`;
 }
 
 const partNouns = "part|book|volume|vol\\.|act|livre|partie|tome|buch|teil|band|akt|parte|libro|tomo";
@@ -105,8 +105,7 @@ function headingAt(text: string, line: Line): Heading | undefined {
   if (line.end - line.start > 220) return undefined;
   const form = formOf(read(text, line));
   if (!form || !opensFreshly(text, line, form)) return undefined;
-  const rival = read(text, lineAfter(text, line));
-  if (rival !== "" && formOf(rival)?.rank === form.rank) return undefined;
+  if (isListed(text, line, form)) return undefined;
   return form.title === "" ? untitled(text, line, form) : titled(text, line, form);
 }
 
@@ -142,8 +141,16 @@ function isTitle(title: string, rest: string): boolean {
   return /^[\p{Lu}\p{N}“"'‘«(_[]/u.test(title);
 }
 
-/** A heading follows a blank line, or, where paragraphs have none between them, a finished one. */
-function opensFreshly(text: string, line: Line, { rank }: Form): boolean {
+/** In a table of contents, a line like this one stands right above or below. */
+function isListed(text: string, line: Line, { rank }: Form): boolean {
+  return [lineBefore(text, line), lineAfter(text, line)].some(
+    (other) => rankOfTitle(read(text, other)) === rank,
+  );
+}
+
+/** A heading follows a blank line, or, where paragraphs have none between them, a finished one. 第十二章 opens a line nowhere else. */
+function opensFreshly(text: string, line: Line, { rank, label }: Form): boolean {
+  if (isHan(label)) return true;
   const before = read(text, lineBefore(text, line));
   if (rank === "section") return before === "";
   return before === "" || /[.!?。！？…”"'’」』）)*\]—-]$/u.test(before) || formOf(before) !== undefined;
@@ -161,10 +168,8 @@ function untitled(text: string, line: Line, form: Form): Heading | undefined {
 /** `Chapter 3. Title`, which may go on for a few lines. A sentence that begins so is none. */
 function titled(text: string, line: Line, form: Form): Heading | undefined {
   const paragraph = shortParagraph(text, line);
-  const isChinese = /\p{Script=Han}/u.test(form.label);
-  if (isChinese || !paragraph) {
-    return isChinese ? { ...form, start: line.start, end: line.end } : undefined;
-  }
+  if (isHan(form.label)) return { ...form, start: line.start, end: line.end };
+  if (!paragraph) return undefined;
   const title = paragraph.text.slice(paragraph.text.indexOf(form.title));
   if (isSentence(title)) return undefined;
   return { ...form, start: line.start, end: paragraph.end, title: withoutMarks(title) };
@@ -217,4 +222,8 @@ function isSentence(title: string): boolean {
 
 function withoutMarks(title: string): string {
   return title.replace(/^[*_=~ ]+|[*_=~ \]]+$/g, "");
+}
+
+function isHan(written: string): boolean {
+  return /\p{Script=Han}/u.test(written);
 }

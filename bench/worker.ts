@@ -1,0 +1,106 @@
+import { randomUUID } from "node:crypto";
+import { END, START, StateGraph } from "@langchain/langgraph";
+import pino from "pino";
+import { z } from "zod";
+import type { Pool } from "../src/db.ts";
+import { acceptEntities } from "../src/intake.ts";
+import { openModels } from "../src/models/models.ts";
+import { definePipeline, Entity, type Pipeline } from "../src/pipeline.ts";
+import type { NewEntity } from "../src/store/entities.ts";
+import { Worker } from "../src/worker/worker.ts";
+import { type BenchOptions, machine, spread, withDatabase } from "./support.ts";
+
+const runs = 1_000;
+const concurrency = 16;
+const text = "A lamp, a gull, a rope, a bell. ".repeat(128);
+
+const Answer = z.object({ a: z.int(), b: z.int(), c: z.int() });
+
+/** Three nodes that call nothing, over 4 kB of text: what is left is the cost of running a graph. */
+const nothing = definePipeline({
+  name: "nothing",
+  version: 1,
+  local: "nothing",
+  trigger: { on: "entity.changed" },
+  output: Answer,
+  graph: () =>
+    new StateGraph({ state: Entity.extend(Answer.shape), input: Entity, output: Answer })
+      .addNode("first", () => ({ a: 1 }), { input: Entity })
+      .addNode("second", () => ({ b: 2 }), { input: Entity })
+      .addNode("third", () => ({ c: 3 }), { input: Entity })
+      .addEdge(START, "first")
+      .addEdge("first", "second")
+      .addEdge("second", "third")
+      .addEdge("third", END),
+}) as unknown as Pipeline;
+
+/** A worker's own cost: the same graphs through queue, checkpoints and commit, and in a bare loop. */
+export async function bench({ rounds }: BenchOptions) {
+  return await withDatabase(async ({ pool, url, postgres }) => {
+    const worker: number[] = [];
+    const bare: number[] = [];
+    await workerRound(pool, url, 100);
+    for (let round = 0; round < rounds; round++) {
+      bare.push(await bareRound(runs));
+      worker.push(await workerRound(pool, url, runs));
+    }
+    const perSecond = { worker: spread(worker), bare: spread(bare) };
+    return {
+      bench: "worker",
+      what: `runs per second of a graph of 3 nodes over ${text.length} characters, ${runs} runs, ${concurrency} at a time, ${rounds} rounds, interleaved`,
+      machine: machine(),
+      postgres,
+      runs_per_second: perSecond,
+      ratio: Math.round((perSecond.worker.median / perSecond.bare.median) * 1_000) / 1_000,
+      ms_per_run_beyond_the_graph:
+        Math.round((1_000 / perSecond.worker.median - 1_000 / perSecond.bare.median) * 100) / 100,
+    };
+  });
+}
+
+/** The graph alone, compiled for each run as the worker does, without queue or checkpointer. */
+async function bareRound(count: number): Promise<number> {
+  const entities = scenes(count).map((scene) => ({ ...scene, tenant_id: randomUUID(), version: 1 }));
+  const started = performance.now();
+  const queue = entities.values();
+  const slot = async () => {
+    for (const entity of queue) await nothing.graph({} as never).compile().invoke(entity);
+  };
+  await Promise.all(Array.from({ length: concurrency }, slot));
+  return count / ((performance.now() - started) / 1_000);
+}
+
+async function workerRound(pool: Pool, url: string, count: number): Promise<number> {
+  const context = {
+    pool,
+    schema: "loregraph",
+    registry: new Map([[nothing.name, nothing]]),
+    models: openModels({
+      apiKey: undefined,
+      baseUrl: undefined,
+      chatModel: "none",
+      embeddingModel: "none",
+      timeoutMs: 1_000,
+      prices: undefined,
+    }),
+    log: pino({ level: "silent" }),
+  };
+  await acceptEntities(pool, context.registry, { tenant_id: randomUUID(), source: "bench", entities: scenes(count) });
+  const worker = new Worker(context, { url, concurrency });
+  const started = performance.now();
+  worker.start();
+  await worker.untilIdle();
+  const seconds = (performance.now() - started) / 1_000;
+  await worker.stop();
+  return count / seconds;
+}
+
+function scenes(count: number): readonly NewEntity[] {
+  return Array.from({ length: count }, (_, index) => ({
+    source_type: "scene",
+    source_id: randomUUID(),
+    title: `Scene ${index}`,
+    text,
+    metadata: {},
+  }));
+}
