@@ -34,8 +34,9 @@ function localEmbedder(): Embedder {
   return {
     model: localModel,
     dimensions: localDimensions,
-    async embed(texts, { signal }) {
+    async embed(texts, { usage, signal }) {
       const vectors: Vector[] = [];
+      if (texts.length > 0) usage.embedded(localModel, 0);
       for (const text of texts) {
         // Heartbeats and aborts must get their turn.
         if (vectors.length % textsBetweenBreaths === 0) await breathe();

@@ -10,7 +10,9 @@ type Features = { readonly dimensions: Uint8Array; readonly weights: Float64Arra
 /** Scripts written without spaces between words; there, pairs of neighbouring characters serve as words. */
 const unspaced = String.raw`\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}`;
 const unspacedRuns = new RegExp(`[${unspaced}]+`, "gv");
-const spacedWords = new RegExp(String.raw`[[\p{L}\p{M}\p{N}]--[${unspaced}]]+`, "gv");
+/** What is longer is no word (a base64 blob), and is taken in pieces. */
+const longestWord = 64;
+const spacedWords = new RegExp(String.raw`[[\p{L}\p{M}\p{N}]--[${unspaced}]]{1,${longestWord}}`, "gv");
 
 /** Words that say nothing about a text's subject. Other languages' are damped by their shortness alone. */
 const stopWords = new Set(
@@ -51,7 +53,8 @@ function wordCounts(text: string): ReadonlyMap<string, number> {
   const words = [...(plain.match(spacedWords) ?? []), ...(plain.match(unspacedRuns) ?? []).flatMap(pairs)];
   const counts = new Map<string, number>();
   // A text of signs alone stands for itself.
-  for (const word of words.length > 0 ? words : [plain.trim()]) counts.set(word, (counts.get(word) ?? 0) + 1);
+  const signs = plain.trim().slice(0, longestWord);
+  for (const word of words.length > 0 ? words : [signs]) counts.set(word, (counts.get(word) ?? 0) + 1);
   return counts;
 }
 
