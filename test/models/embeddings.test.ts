@@ -208,7 +208,7 @@ test("ends at once when it is aborted, with the signal's reason", async () => {
 });
 
 describe("without a server", () => {
-  test("embeds locally, and uses nothing", async () => {
+  test("embeds locally, which counts as a call and costs nothing", async () => {
     const embeds = embedder(localSettings);
     const usage = recorder();
 
@@ -216,7 +216,7 @@ describe("without a server", () => {
 
     expect(embeds).toMatchObject({ model: "local-subword-256", dimensions: 256 });
     expect(vectors.map((vector) => vector.length)).toEqual([256, 256]);
-    expect(usage.total()).toEqual(recorder().total());
+    expect(usage.total()).toEqual({ ...recorder().total(), embedding_calls: 1 });
   });
 
   test("ends when it is aborted, between two texts", async () => {
