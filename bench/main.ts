@@ -18,7 +18,9 @@ const { values, positionals } = parseArgs({
 
 const name = positionals[0];
 if (name === undefined || !(name in benches)) {
-  console.error(`usage: npm run bench -- <${Object.keys(benches).join(" | ")}> [--json] [--rounds n] [--file novel.txt]`);
+  console.error(
+    `usage: npm run bench -- <${Object.keys(benches).join(" | ")}> [--json] [--rounds n] [--file novel.txt]`,
+  );
   process.exit(2);
 }
 

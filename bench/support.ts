@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { chmod } from "node:fs/promises";
 import pg from "pg";
 import { readConfig } from "../src/config.ts";
 import { openPool, type Pool } from "../src/db.ts";

@@ -64,7 +64,11 @@ async function bareRound(count: number): Promise<number> {
   const started = performance.now();
   const queue = entities.values();
   const slot = async () => {
-    for (const entity of queue) await nothing.graph({} as never).compile().invoke(entity);
+    for (const entity of queue)
+      await nothing
+        .graph({} as never)
+        .compile()
+        .invoke(entity);
   };
   await Promise.all(Array.from({ length: concurrency }, slot));
   return count / ((performance.now() - started) / 1_000);
@@ -85,7 +89,11 @@ async function workerRound(pool: Pool, url: string, count: number): Promise<numb
     }),
     log: pino({ level: "silent" }),
   };
-  await acceptEntities(pool, context.registry, { tenant_id: randomUUID(), source: "bench", entities: scenes(count) });
+  await acceptEntities(pool, context.registry, {
+    tenant_id: randomUUID(),
+    source: "bench",
+    entities: scenes(count),
+  });
   const worker = new Worker(context, { url, concurrency });
   const started = performance.now();
   worker.start();

@@ -21,11 +21,13 @@ export function findDialogue(text: string): readonly Utterance[] {
   return attribute(text, outermost([...findDashed(text, layout), ...findQuoted(text, layout)]), layout);
 }
 
-/** French sets “dit-il” inside the guillemets; other quotation marks close before it. */
+/** French sets “dit-il” inside the marks; other languages close them before the tag. */
+const incised = /^[«»—–]|\p{Ll}-(?:t-)?(?:il|elle|on|je|ils|elles)(?!\p{L})/u;
+
 function findQuoted(text: string, layout: Layout): Stretch[] {
   const quotations = pairMarks(text, findMarks(text), blockStarts(text, layout), layout);
   return spokenOnes(text, quotations, layout).flatMap((quotation) =>
-    /[«—–]/.test(text[quotation.start] ?? "") ? withoutIncises(text, quotation) : [quotation],
+    incised.test(text.slice(quotation.start, quotation.end)) ? withoutIncises(text, quotation) : [quotation],
   );
 }
 

@@ -33,9 +33,8 @@ function opensParagraph(text: string, start: number): boolean {
 function endOfParagraph(text: string, lineEnd: number, next: number, layout: Layout): number {
   if (layout === "lines") return lineEnd;
   if (layout === "tokenised") return endOfSpeech(text, lineEnd, next);
-  const gap = /\n[ \t\r]*\n/g;
-  gap.lastIndex = lineEnd;
-  return Math.min(next, gap.exec(text)?.index ?? text.length);
+  const gap = text.slice(lineEnd, next).search(/\n[ \t\r]*\n/);
+  return gap < 0 ? next : lineEnd + gap;
 }
 
 /** Without paragraphs, speech goes on for as long as the sentences do not tell the story. */

@@ -15,18 +15,18 @@ const goesOn =
 
 const personal =
   /(?<![\p{L}])(?:je|j['’]|tu|t['’]|vous|nous|me|te|moi|toi|mon|ma|mes|ton|ta|tes|votre|vos|notre|nos|I|you|my|your|me|we|our|us)(?![\p{L}])/iu;
-const pastTense = /(?<![\p{L}])\p{Ll}{2,}(?:a|it|ut|int|èrent|irent|urent|ait|aient|ed)(?![\p{L}])/u;
-const thirdPerson =
-  /^(?:Il|Elle|Ils|Elles|On|Et|Puis|Alors|Le|La|Les|L['’]|Un|Une|Son|Sa|Ses|He|She|They|The|His|Her|\p{Lu}\p{Ll}+\s)/u;
+const who = String.raw`(?:Il|Elle|Ils|Elles|On|He|She|They|(?:Le|La|Les|L['’]|Un|Une|Son|Sa|Ses|The|His|Her)\s*\p{L}+|\p{Lu}\p{Ll}+)`;
+const whom = String.raw`(?:(?:se|s['’]|lui|leur|le|la|les|l['’]|en|y|ne|n['’])\s*)*`;
+/** What one tells of, not what one says: the passé simple (and no future in -ra), the English past. */
+const past = String.raw`(?:\p{Ll}+(?:(?<!er|ir|dr|vr|rr|aur)a|(?<!a)it|ut|int|èrent|irent|urent|ed)|was|were|had|went|came|took|stood|sat|rose)`;
+const story = new RegExp(
+  String.raw`^(?:(?:Et|Puis|Alors|And|Then)\s+)?${who}\s+${whom}${past}(?!\p{L})`,
+  "u",
+);
 
 /** Whether a sentence tells the story rather than being said in it: past tense, nobody addressed. */
 export function narrates(sentence: string): boolean {
-  return (
-    thirdPerson.test(sentence) &&
-    pastTense.test(sentence) &&
-    !personal.test(sentence) &&
-    !/[?!]/.test(sentence)
-  );
+  return story.test(sentence) && !personal.test(sentence) && !/[?!]/.test(sentence);
 }
 
 /** The parts of `stretch` that are said, without the incises that tell who says them (“— Oui, dit-il, je viens.”). */
@@ -51,6 +51,7 @@ export function withoutIncises(text: string, stretch: Stretch): Stretch[] {
 function startsIncise(clause: string): boolean {
   const bare = clause.replace(clitics, "");
   const [verb = ""] = /^\p{Ll}+/u.exec(bare) ?? [];
+  if (/^\p{Ll}{3,}(?<!er|ir|dr|vr|rr|aur)a-t-(?:il|elle|on)(?!\p{L})/u.test(bare)) return true;
   if (isSayingVerb(verb)) return subject.test(bare.slice(verb.length));
   const second = pronounFirst.exec(clause)?.[1];
   return second !== undefined && isSayingVerb(second);

@@ -59,9 +59,14 @@ export function findMarks(text: string): Mark[] {
 function readSign(sign: string, around: Place): Costs | undefined {
   if (/^['‘’`]$/.test(sign)) return readSingle(sign, around);
   if (sign === '"') return { ...readShape(around), neither: /\d$/.test(around.wordBefore) ? 1 : 4 };
-  if (sign === "”" || sign === "»")
-    return { opening: around.shape === "opening" ? 0.5 : 4, closing: 0, neither: 4 };
+  if (sign === "”" || sign === "»") return readEnd(around);
   return { opening: 0, closing: around.shape === "opening" ? 3 : 0, neither: 4 };
+}
+
+/** At the head of a line it repeats that speech goes on, as old French prints do. */
+function readEnd({ shape, before, after }: Place): Costs {
+  const repeats = before === "" && after !== "" && !closesBefore.test(after.replace(/[—–-]/, ""));
+  return { opening: shape === "opening" ? 0.5 : 4, closing: repeats ? 2 : 0, neither: repeats ? 0.5 : 4 };
 }
 
 function readSingle(sign: string, around: Place): Costs | undefined {
@@ -130,14 +135,14 @@ function shapeBetween(left: string, right: string): Place["shape"] {
 
 function lastBefore(text: string, at: number): string {
   let i = at - 1;
-  while (text[i] === " " || text[i] === "\u00a0" || text[i] === "\t") i--;
+  while (/[^\S\n\r]/.test(text[i] ?? "")) i--;
   const char = text[i] ?? "";
   return char === "\n" ? "" : char;
 }
 
 function firstAfter(text: string, end: number): string {
   let i = end;
-  while (text[i] === " " || text[i] === "\u00a0" || text[i] === "\t") i++;
+  while (/[^\S\n\r]/.test(text[i] ?? "")) i++;
   const char = text[i] ?? "";
   return char === "\n" || char === "\r" ? "" : char;
 }

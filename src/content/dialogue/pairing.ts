@@ -139,10 +139,10 @@ function costOfRunningOn(sign: string, state: number, layout: Layout): number {
   return continues(sign, state) ? 0 : runsOn.paragraph;
 }
 
-/** A paragraph goes on with the speech before it if it repeats the opening sign, or a dash inside guillemets. */
+/** A paragraph goes on with the speech before it if it repeats its sign, or opens with a dash inside guillemets. */
 function continues(sign: string, state: number): boolean {
-  const style = styleOf(state);
-  return style?.opens.includes(sign) === true || (style?.opens.includes("«") === true && /[—–―-]/.test(sign));
+  const opens = styleOf(state)?.opens ?? [];
+  return opens.includes(sign) || (opens.includes("«") && /[»—–―-]/.test(sign));
 }
 
 function cheapestEnd(costs: Float64Array): number {

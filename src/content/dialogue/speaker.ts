@@ -2,15 +2,16 @@ import { isSayingVerb } from "./verbs.ts";
 
 const title = String.raw`(?:(?:M|Mr|Mrs|Ms|Dr|Mme|Mlle|Prof|Capt|Rev|St)\s?\.\s+)`;
 const name = String.raw`${title}?\p{Lu}[\p{L}'’-]+(?:\s+(?:(?:de|du|von|van|of|d['’])\s*)?\p{Lu}[\p{L}'’-]+){0,3}`;
+const rank = String.raw`(?:(?:le|la|l['’]|the|my|his|her|mon|ma|son|sa|old|young|little|poor)\s*(?:\p{Ll}+\s+)?){0,2}`;
 const verb = String.raw`(?<verb>\p{Ll}+(?:['’]\p{Ll}+)?)`;
 
 /** said Jane · répondit le père Goriot is nobody we can name · Jane said · Jane softly said */
 const verbThenName = new RegExp(
-  String.raw`^[\s,—–―-]*(?:(?:lui|leur|me|se|nous|vous|en|y)\s+)?${verb}\s+(?<name>${name})`,
+  String.raw`^[\s,—–―-]*(?:(?:lui|leur|me|se|nous|vous|en|y)\s+)?${verb}\s+${rank}(?<name>${name})`,
   "u",
 );
 const nameThenVerb = new RegExp(
-  String.raw`^[\s,—–―-]*(?:and\s+|but\s+)?(?<name>${name})\s+(?:had\s+|then\s+|\p{Ll}+ly\s+)?${verb}`,
+  String.raw`^[\s,—–―-]*(?:and\s+|but\s+)?${rank}(?<name>${name})\s+(?:had\s+|then\s+|\p{Ll}+ly\s+)?${verb}`,
   "u",
 );
 const chinese =
