@@ -113,6 +113,12 @@ create table tenant_controls (
   flags       jsonb   not null default '{}' check (jsonb_typeof(flags) = 'object')
 );
 
+-- Where tenants have equally few runs running, the one that was served the longest ago is next.
+create table tenant_turns (
+  tenant_id  uuid        primary key,
+  claimed_at timestamptz not null
+);
+
 create table pipeline_controls (
   pipeline    text primary key,
   paused_at   timestamptz,

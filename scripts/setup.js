@@ -34,13 +34,9 @@ function packagesOf(file) {
   return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).packages : undefined;
 }
 
-/**
- * Not `npm ci`: it refuses a lockfile that lacks another platform's optional packages, and registries do not always
- * hold them all. Versions still come from the lockfile, which is left as it is.
- */
 function install(folder) {
   console.error("installing the packages of package-lock.json…");
-  const args = ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
+  const args = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
   // npm's own output goes where progress goes: stdout belongs to the command that follows.
   const options = { cwd: folder, stdio: ["ignore", 2, 2], shell: process.platform === "win32" };
   const { status, error } = spawnSync("npm", args, options);

@@ -29,6 +29,9 @@ export function openPool(url: string, options: PoolOptions = {}): Pool {
     keepAlive: true,
   });
   pool.on("error", onError);
+  // A connection that breaks while it is lent out fails its query, which is told there; without a listener here it
+  // would end the process as well.
+  pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
 }
 

@@ -83,7 +83,11 @@ async function draftsOf(
     return await jsonLineDrafts(text.split("\n"), { maxTextChars });
   }
   if (text.trim() === "") throw new LoregraphError("FILE_UNREADABLE", `${file} is empty`);
-  return { drafts: novelDrafts({ tenant_id, file, text, known }), rejected: [] };
+  return { drafts: novelDrafts({ tenant_id, file, text, known: known.filter(isPlaced) }), rejected: [] };
+}
+
+function isPlaced(entity: Known): entity is Known & { order: number; digest: string } {
+  return entity.order !== null && entity.digest !== null;
 }
 
 async function removeGone(

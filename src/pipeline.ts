@@ -81,10 +81,16 @@ export const Passage = z.object({
 });
 export type Passage = z.infer<typeof Passage>;
 
+/** An entity that a text speaks of. */
+export const Mention = z.object({ source_type: SourceType, source_id: z.uuid() });
+export type Mention = z.infer<typeof Mention>;
+
 /** What graphs may read of their own tenant. Each call sees the last committed state. */
 export type Reader = {
   /** The passages in which one of `names` stands as whole words, in reading order. `limit` defaults to 200. */
   passages(names: readonly string[], limit?: number): Promise<readonly Passage[]>;
+  /** The other entities of this tenant, characters so far, whose title, a word of it, or an alias stands in `text`. */
+  mentioned(text: string): Promise<readonly Mention[]>;
   /** What this pipeline stored for this entity the last time, or undefined. */
   previous(): Promise<unknown>;
 };
@@ -133,6 +139,8 @@ export type Stamp = {
 export type Trigger = {
   readonly on: string;
   readonly types?: readonly SourceType[];
+  /** Also on each entity of these types that an ingested text mentions, since what is written of it has changed. */
+  readonly mentioned?: boolean;
   readonly when?: (metadata: Metadata) => boolean;
   readonly flag?: string;
 };
@@ -192,6 +200,7 @@ export const Ingested = z.object({
   language: z.string().nullable().describe("ISO 639-1, null where the text is too short to tell"),
   chunks: z.array(Chunk),
   vectors: z.array(PackedVector).describe("One a chunk, in the same order"),
+  mentions: z.array(Mention).default([]).describe("What the text speaks of; told with `entity.ingested`"),
 });
 export type Ingested = z.infer<typeof Ingested>;
 

@@ -1,5 +1,6 @@
+import { z } from "zod";
 import type { RunRequest } from "./ledger/run.ts";
-import type { LoreEvent, Pipeline, Trigger } from "./pipeline.ts";
+import { type LoreEvent, Mention, type Pipeline, type Trigger } from "./pipeline.ts";
 
 /** What the router needs to know of an event. */
 export type Routable = Pick<
@@ -16,26 +17,43 @@ export function route(
   pipelines: Iterable<Pipeline>,
   flags: Flags = {},
 ): readonly RunRequest[] {
-  return [...pipelines]
-    .filter(({ trigger }) => triggers(trigger, event, flags))
-    .map((pipeline) => request(pipeline, event));
+  return [...pipelines].flatMap((pipeline) => {
+    const { trigger } = pipeline;
+    if (trigger.on !== event.event || (trigger.flag !== undefined && flags[trigger.flag] !== true)) return [];
+    return [
+      ...(concerns(trigger, event) ? [request(pipeline, event, event)] : []),
+      ...mentionsFor(trigger, event).map((mention) => request(pipeline, event, { ...mention, version: 1 })),
+    ];
+  });
 }
 
-function triggers(trigger: Trigger, event: Routable, flags: Flags): boolean {
-  return (
-    trigger.on === event.event &&
-    (trigger.types === undefined || trigger.types.includes(event.source_type)) &&
-    (trigger.flag === undefined || flags[trigger.flag] === true) &&
-    (trigger.when === undefined || trigger.when(event.metadata))
+function concerns({ types, when }: Trigger, { source_type, metadata }: Routable): boolean {
+  return (types === undefined || types.includes(source_type)) && (when === undefined || when(metadata));
+}
+
+const Mentions = z.array(Mention).catch([]);
+
+/** The entities that the event's text speaks of, where the pipeline wants to know of them. */
+function mentionsFor({ mentioned, types }: Trigger, { metadata }: Routable): readonly Mention[] {
+  if (!mentioned) return [];
+  return Mentions.parse(metadata.mentions).filter(
+    ({ source_type }) => types === undefined || types.includes(source_type),
   );
 }
 
-function request({ name, priority, retries }: Pipeline, event: Routable): RunRequest {
+type Subject = Pick<Routable, "source_type" | "source_id" | "version">;
+
+/** `version` is the least that the run must read; it reads the newest there is. */
+function request(
+  { name, priority, retries }: Pipeline,
+  { tenant_id }: Routable,
+  subject: Subject,
+): RunRequest {
   return {
-    tenant_id: event.tenant_id,
-    source_type: event.source_type,
-    source_id: event.source_id,
-    source_version: event.version,
+    tenant_id,
+    source_type: subject.source_type,
+    source_id: subject.source_id,
+    source_version: subject.version,
     pipeline: name,
     priority,
     max_attempts: retries.attempts,

@@ -12,8 +12,8 @@ type Database = Pick<Config, "databaseUrl" | "home" | "schema">;
 
 /**
  * The tools that a graph is lent in LangGraph Studio: the configured models, and a reader of the tenant that the
- * run's input names. It reads the Postgres of DATABASE_URL, or the embedded one while that runs; Studio starts
- * none, and without one a graph finds no passages and no previous answer.
+ * run's input names. It reads the Postgres of DATABASE_URL, or the embedded one while that runs. Studio starts none,
+ * and without one a graph finds nothing.
  */
 export function studioTools(pipeline: string, config: Config = readConfig()): Tools {
   const { model, embed } = openModels(config.models).lend({ known: async () => new Map() });
@@ -25,6 +25,7 @@ function readerOfRun(database: Database, pipeline: string): Reader {
   return {
     passages: async (names, limit) =>
       (await ask(database, pipeline, (reader) => reader.passages(names, limit))) ?? [],
+    mentioned: async (text) => (await ask(database, pipeline, (reader) => reader.mentioned(text))) ?? [],
     previous: () => ask(database, pipeline, (reader) => reader.previous()),
   };
 }

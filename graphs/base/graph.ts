@@ -4,18 +4,18 @@ import { findDialogue } from "../../src/content/dialogue.ts";
 import { detectKind } from "../../src/content/kind.ts";
 import { detectLanguage } from "../../src/content/language.ts";
 import { normalise } from "../../src/content/normalise.ts";
-import { embeddedText, Entity, Ingested, packVector, type TextKind, type Tools } from "../../src/pipeline.ts";
+import { Entity, embeddedText, Ingested, packVector, type TextKind, type Tools } from "../../src/pipeline.ts";
 import { Chunked, Normalised, Spoken, State } from "./schema.ts";
 
 /** A sheet's fields explain each other, so more of them stay together than of prose. Tokens. */
 const sheetBudget = 512;
 
-/** Normalises, tells what kind of text it is, cuts it into chunks and embeds them. */
-export function graph({ embed }: Tools) {
+/** Normalises, tells what kind of text it is, cuts it into chunks, embeds them and names whom it speaks of. */
+export function graph({ embed, read }: Tools) {
   return new StateGraph({ state: State, input: Entity, output: Ingested })
     .addNode("normalise", ({ text }) => ({ plain: normalise(text) }), { input: Entity })
     .addNode("detect", detect, { input: Entity.extend(Normalised.shape) })
-    .addNode("leaveEmpty", () => ({ chunks: [], vectors: [] }))
+    .addNode("leaveEmpty", () => ({ chunks: [], vectors: [], mentions: [] }))
     .addNode("chunkSheet", ({ text, title }) => chunked(text, title, [], sheetBudget), { input: Entity })
     .addNode("chunkDialogue", ({ text, title, spoken }) => chunked(text, title, spoken), {
       input: Entity.extend(Spoken.shape),
@@ -28,6 +28,9 @@ export function graph({ embed }: Tools) {
       }),
       { input: Chunked },
     )
+    .addNode("mention", async ({ text }) => ({ mentions: [...(await read.mentioned(text))] }), {
+      input: Entity,
+    })
     .addEdge(START, "normalise")
     .addEdge("normalise", "detect")
     .addConditionalEdges("detect", ({ kind }) => branches[kind], Object.values(branches))
@@ -35,7 +38,8 @@ export function graph({ embed }: Tools) {
     .addEdge("chunkDialogue", "embed")
     .addEdge("chunkNarration", "embed")
     .addEdge("leaveEmpty", END)
-    .addEdge("embed", END);
+    .addEdge("embed", "mention")
+    .addEdge("mention", END);
 }
 
 const branches = {
@@ -50,6 +54,11 @@ function detect({ source_type, plain }: Entity & { plain: string }) {
   return { spoken, kind: detectKind({ source_type, text: plain }, spoken), language: detectLanguage(plain) };
 }
 
-function chunked(text: string, title: string, utterances: readonly { start: number; end: number }[], budget?: number) {
+function chunked(
+  text: string,
+  title: string,
+  utterances: readonly { start: number; end: number }[],
+  budget?: number,
+) {
   return { chunks: splitChunks(text, { title, utterances, ...(budget === undefined ? {} : { budget }) }) };
 }

@@ -14,10 +14,10 @@ export type Exchange = z.infer<typeof Exchange>;
 export const Turn = Line.extend({ said: z.string(), telling: z.string() });
 export type Turn = z.infer<typeof Turn>;
 
-/** Longer telling than this between two lines, in characters, and the talk has stopped: about seventy words. */
-const longestPause = 400;
+/** Longer telling than this between two lines, in characters, and the talk has stopped: about fifty words. */
+const longestPause = 300;
 /** A longer exchange is read in parts, so that the curve has points and a model call has a bound. */
-const mostLines = 24;
+const mostLines = 8;
 const mostChars = 4_000;
 /** The telling that is read with a line, in characters: an incise is shorter. */
 const mostTelling = 120;

@@ -62,7 +62,9 @@ function throughout(command: { exitOverride(): unknown; commands: readonly unkno
 }
 
 // A reader that has seen enough, such as head, is no failure.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : exitCodes.failed));
+process.stdout.on("error", (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === "EPIPE" ? 0 : exitCodes.failed),
+);
 
 try {
   await main(process.argv.slice(2));

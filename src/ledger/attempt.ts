@@ -57,32 +57,14 @@ export type Failure = {
 const Ended = z.object({ status: Status });
 
 /**
- * Ends an attempt badly: the run waits for its next one, or becomes a dead letter when its attempts are spent.
- * Where a newer run of the same key is already pending, this one gives way to it and is cancelled.
+ * Ends an attempt badly: the run waits for its next one, or becomes a dead letter when its attempts are spent. Where
+ * somebody asked to cancel it, or a newer run of the same key is already pending, it is cancelled instead.
  *
  * @returns the run's new status. Throws LEASE_LOST.
  */
 export async function failAttempt(db: Db, lease: Lease, failure: Failure): Promise<Status> {
   const { code, message, retryInMs, counts, usage } = failure;
-  const text = `
-    update pipeline_runs run set
-      status = case
-        when $6::double precision is null or (run.attempt >= run.max_attempts and $7) then 'failed'
-        when ${newerPending} then 'cancelled'
-        else 'pending'
-      end,
-      finished_at = case
-        when $6::double precision is null or (run.attempt >= run.max_attempts and $7) or ${newerPending} then now()
-      end,
-      run_after  = now() + coalesce($6, 0) * interval '1 millisecond',
-      attempt    = case when $7 or run.graph_started_at is null then run.attempt else run.attempt - 1 end,
-      error_code = $4, error_message = $5,
-      errors     = (case when jsonb_array_length(errors) >= 20 then errors - 0 else errors end)
-                   || jsonb_build_object('attempt', run.attempt, 'at', now(), 'code', $4::text, 'message', $5::text),
-      ${unleased}, ${addUsage(8)}
-    where tenant_id = $1 and id = $2 and lease_token = $3
-    returning status`;
-  const row = await maybeOne(db, Ended, text, [
+  const row = await maybeOne(db, Ended, failSql, [
     ...held(lease),
     code,
     message.slice(0, 4_000),
@@ -100,21 +82,26 @@ export async function releaseRuns(db: Db, leases: readonly Lease[]): Promise<num
   return await execute(
     db,
     `update pipeline_runs run set
-       status      = case when ${newerPending} then 'cancelled' else 'pending' end,
-       finished_at = case when ${newerPending} then now() end,
-       attempt     = case when run.graph_started_at is null then run.attempt else run.attempt - 1 end,
-       ${unleased}
+       ${afterwards("false")}, ${unleased},
+       attempt = case when run.graph_started_at is null then run.attempt else run.attempt - 1 end
      from ${leaseRows}
      where run.tenant_id = held.tenant_id and run.id = held.id and run.lease_token = held.lease_token`,
     leaseColumns(leases),
   );
 }
 
-/** Parks a run whose graph asks a person; it holds no lease while it waits. Throws LEASE_LOST. */
+/**
+ * Parks a run whose graph asks a person; it holds no lease while it waits. One that somebody asked to cancel is
+ * cancelled instead. Throws LEASE_LOST.
+ */
 export async function parkRun(db: Db, lease: Lease, question: unknown, usage: Usage): Promise<void> {
   const parked = await execute(
     db,
-    `update pipeline_runs set status = 'waiting', question = $4, ${unleased}, ${addUsage(5)}
+    `update pipeline_runs set
+       status      = case when cancel_requested_at is null then 'waiting' else 'cancelled' end,
+       question    = case when cancel_requested_at is null then $4::jsonb end,
+       finished_at = case when cancel_requested_at is null then null else now() end,
+       ${unleased}, ${addUsage(5)}
      where tenant_id = $1 and id = $2 and lease_token = $3`,
     [...held(lease), JSON.stringify(question ?? null), ...used(usage)],
   );
@@ -133,7 +120,7 @@ export async function endCancelled(db: Db, lease: Lease, reason: string, usage: 
   if (ended === 0) throw leaseLost(lease);
 }
 
-const Renewed = z.object({ id: z.uuid(), cancel_requested: z.boolean() });
+const Renewed = z.object({ lease_token: z.uuid(), cancel_requested: z.boolean() });
 export type Renewed = z.infer<typeof Renewed>;
 
 /** Renews leases. A lease that is missing from the answer was lost: its attempt must end. */
@@ -149,7 +136,7 @@ export async function renewLeases(
     `update pipeline_runs run set lease_expires_at = now() + $4 * interval '1 millisecond'
      from ${leaseRows}
      where run.tenant_id = held.tenant_id and run.id = held.id and run.lease_token = held.lease_token
-     returning run.id, run.cancel_requested_at is not null as cancel_requested`,
+     returning run.lease_token, run.cancel_requested_at is not null as cancel_requested`,
     [...leaseColumns(leases), leaseMs],
   );
 }
@@ -159,40 +146,11 @@ export type Reaped = z.infer<typeof Reaped>;
 
 /**
  * Takes back runs whose lease expired, a hundred at a time; any worker may. A crash cost an attempt only if the
- * graph had started. A run that was asked to cancel is cancelled; one without attempts left is a dead letter.
+ * graph had started. A run without attempts left is a dead letter; one that was asked to cancel, or whose key has a
+ * newer run pending, is cancelled.
  */
 export async function reapExpired(db: Db): Promise<readonly Reaped[]> {
-  return await many(
-    db,
-    Reaped,
-    `with expired as (
-       select tenant_id, id from pipeline_runs
-       where status = 'running' and lease_expires_at < now()
-       order by lease_expires_at
-       limit 100
-       for update skip locked
-     )
-     update pipeline_runs run set
-       status = case
-         when run.cancel_requested_at is not null or ${newerPending} then 'cancelled'
-         when run.graph_started_at is not null and run.attempt >= run.max_attempts then 'failed'
-         else 'pending'
-       end,
-       finished_at = case
-         when run.cancel_requested_at is not null or ${newerPending}
-           or (run.graph_started_at is not null and run.attempt >= run.max_attempts) then now()
-       end,
-       run_after     = now(),
-       error_code    = 'LEASE_EXPIRED',
-       error_message = 'the worker ' || run.worker || ' was not heard of before its lease expired',
-       errors        = (case when jsonb_array_length(errors) >= 20 then errors - 0 else errors end)
-                       || jsonb_build_object('attempt', run.attempt, 'at', now(), 'code', 'LEASE_EXPIRED',
-                                             'message', 'the worker ' || run.worker || ' was not heard of'),
-       ${unleased}
-     from expired
-     where run.tenant_id = expired.tenant_id and run.id = expired.id
-     returning run.id, run.status`,
-  );
+  return await many(db, Reaped, reapSql);
 }
 
 const unleased =
@@ -203,6 +161,26 @@ const newerPending = `exists (
   where newer.status = 'pending' and newer.tenant_id = run.tenant_id and newer.pipeline = run.pipeline
     and newer.source_type = run.source_type and newer.source_id = run.source_id
 )`;
+
+/** What becomes of a run that is given up: cancelled as asked, a dead letter, superseded by a newer one, or pending. */
+function afterwards(spent: string): string {
+  const status = `case
+    when run.cancel_requested_at is not null then 'cancelled'
+    when ${spent} then 'failed'
+    when ${newerPending} then 'cancelled'
+    else 'pending'
+  end`;
+  return `status = ${status}, finished_at = case when ${status} <> 'pending' then now() end`;
+}
+
+/** The number of the attempt that is going on. It may fail before its graph started and was counted. */
+const nth = "(run.attempt + (run.graph_started_at is null)::integer)";
+
+/** The newest twenty errors, this one the last of them. */
+function withError(code: string, message: string): string {
+  return `(case when jsonb_array_length(run.errors) >= 20 then run.errors - 0 else run.errors end)
+    || jsonb_build_object('attempt', ${nth}, 'at', now(), 'code', ${code}, 'message', ${message})`;
+}
 
 const usageColumns = [
   "model_calls",
@@ -219,6 +197,34 @@ const usageColumns = [
 function addUsage(first: number): string {
   return usageColumns.map((column, index) => `${column} = ${column} + $${first + index}`).join(", ");
 }
+
+const failSql = `
+  update pipeline_runs run set
+    ${afterwards(`$6::double precision is null or ($7 and ${nth} >= run.max_attempts)`)},
+    run_after  = now() + coalesce($6, 0) * interval '1 millisecond',
+    attempt    = ${nth} - (not $7)::integer,
+    error_code = $4, error_message = $5, errors = ${withError("$4::text", "$5::text")},
+    ${unleased}, ${addUsage(8)}
+  where tenant_id = $1 and id = $2 and lease_token = $3
+  returning status`;
+
+const reapSql = `
+  with expired as (
+    select tenant_id, id, 'the worker ' || worker || ' was not heard of before its lease expired' as message
+    from pipeline_runs
+    where status = 'running' and lease_expires_at < now()
+    order by lease_expires_at
+    limit 100
+    for update skip locked
+  )
+  update pipeline_runs run set
+    ${afterwards("(run.graph_started_at is not null and run.attempt >= run.max_attempts)")},
+    run_after  = now(),
+    error_code = 'LEASE_EXPIRED', error_message = expired.message, errors = ${withError("'LEASE_EXPIRED'", "expired.message")},
+    ${unleased}
+  from expired
+  where run.tenant_id = expired.tenant_id and run.id = expired.id
+  returning run.id, run.status`;
 
 function used(usage: Usage): readonly number[] {
   return usageColumns.map((column) => usage[column]);

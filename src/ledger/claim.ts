@@ -1,4 +1,5 @@
 import { execute, many, type Pool, transaction } from "../db.ts";
+import { sourceTypes } from "../pipeline.ts";
 import { ClaimedRun } from "./run.ts";
 
 export type ClaimOptions = {
@@ -15,9 +16,10 @@ export type ClaimOptions = {
 /**
  * Claims up to `limit` due runs, each under a new lease.
  *
- * Fair: of the tenants that have due work, the one that has the fewest running runs for its weight comes first;
- * within a tenant, the higher priority, then the longest due. Paused tenants and pipelines are passed over, and
- * caps hold: claims take turns, so that none counts what another is about to add.
+ * Fair: of the tenants that have due work, the one that has the fewest running runs for its weight comes first, and
+ * among equals the one that was served the longest ago; within a tenant, the higher priority, then the longest due.
+ * Paused tenants and pipelines are passed over, and caps hold: claims take turns, so that none counts what another
+ * is about to add. A run about a source type that this version does not know is left to a worker that does.
  */
 export async function claimRuns(pool: Pool, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
   return await transaction(pool, async (db) => {
@@ -29,12 +31,14 @@ export async function claimRuns(pool: Pool, options: ClaimOptions): Promise<read
       options.pipelines,
       options.limit,
       options.leaseMs,
+      sourceTypes,
     ]);
   });
 }
 
 // A lane is (tenant, pipeline, priority). Lanes are found by jumping from one to the next in the index
-// `pending_lanes`, so the cost is that of the lanes, not of the backlog; of each, only the head is read.
+// `pending_lanes`, so the cost is that of the lanes, not of the backlog; of each, only the head is read. Lanes
+// without room go first: they would take places in the ranking that they cannot use.
 const claimSql = `
   with recursive lane as (
     (
@@ -66,10 +70,12 @@ const claimSql = `
     select lane.*, coalesce(tenant.weight, 1) as weight,
       coalesce((select sum(runs) from running where running.tenant_id = lane.tenant_id), 0) as tenant_running,
       coalesce((select sum(runs) from running where running.pipeline = lane.pipeline), 0) as pipeline_running,
-      tenant.max_running as tenant_cap, control.max_running as pipeline_cap
+      tenant.max_running as tenant_cap, control.max_running as pipeline_cap,
+      coalesce(turn.claimed_at, '-infinity') as served_at
     from lane
     left join tenant_controls tenant on tenant.tenant_id = lane.tenant_id
     left join pipeline_controls control on control.pipeline = lane.pipeline
+    left join tenant_turns turn on turn.tenant_id = lane.tenant_id
     where lane.pipeline = any ($2) and tenant.paused_at is null and control.paused_at is null
   ),
   head as (
@@ -83,6 +89,7 @@ const claimSql = `
         and run.pipeline = open_lane.pipeline
         and run.priority = open_lane.priority
         and run.run_after <= now()
+        and run.source_type = any ($5)
         and not exists (
           select from pipeline_runs other
           where other.status = 'running'
@@ -92,21 +99,27 @@ const claimSql = `
       order by run.run_after, run.id
       limit $3
     ) due
+    where (tenant_cap is null or tenant_running < tenant_cap)
+      and (pipeline_cap is null or pipeline_running < pipeline_cap)
+  ),
+  shared as (
+    select head.*, tenant_running + row_number() over by_tenant as tenant_nth,
+      (tenant_running + row_number() over by_tenant - 1) / weight as share
+    from head
+    window by_tenant as (partition by tenant_id order by priority desc, run_after, id)
   ),
   ranked as (
-    select head.*,
-      tenant_running + row_number() over (partition by tenant_id order by priority desc, run_after, id) as tenant_nth,
-      pipeline_running + row_number() over (
-        partition by pipeline order by tenant_running / weight, priority desc, run_after, id
-      ) as pipeline_nth
-    from head
+    select shared.*, pipeline_running + row_number() over (
+      partition by pipeline order by share, served_at, priority desc, run_after, id
+    ) as pipeline_nth
+    from shared
   ),
   chosen as (
     select tenant_id, id
     from ranked
     where (tenant_cap is null or tenant_nth <= tenant_cap)
       and (pipeline_cap is null or pipeline_nth <= pipeline_cap)
-    order by tenant_nth / weight, priority desc, run_after, id
+    order by share, served_at, priority desc, run_after, id
     limit $3
   ),
   locked as (
@@ -115,6 +128,11 @@ const claimSql = `
     join chosen using (tenant_id, id)
     where run.status = 'pending'
     for update of run skip locked
+  ),
+  turn as (
+    insert into tenant_turns (tenant_id, claimed_at)
+    select tenant_id, clock_timestamp() from locked group by tenant_id
+    on conflict (tenant_id) do update set claimed_at = excluded.claimed_at
   )
   update pipeline_runs run set
     status           = 'running',

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many, maybeOne } from "../db.ts";
+import { type Db, many, one } from "../db.ts";
 import { Run } from "./run.ts";
 import { RunOutcome, Status } from "./states.ts";
 
@@ -70,20 +70,27 @@ export async function listRuns(db: Db, filter: RunFilter = {}): Promise<readonly
   );
 }
 
-/** How many runs are still to be done, of one tenant or of all: pending, due or not, and running. */
+export type OpenFilter = {
+  readonly tenant_id?: string | undefined;
+  readonly pipelines?: readonly string[] | undefined;
+};
+
+/** How many runs are still to be done: pending, due or not, and running, on any machine. What is paused does not count. */
 export async function countOpenRuns(
   db: Db,
-  tenant_id?: string,
+  { tenant_id, pipelines }: OpenFilter = {},
 ): Promise<{ pending: number; running: number }> {
-  const row = await maybeOne(
+  return await one(
     db,
     z.object({ pending: count, running: count }),
     `select count(*) filter (where status = 'pending') as pending, count(*) filter (where status = 'running') as running
-     from pipeline_runs
-     where status in ('pending', 'running') and ($1::uuid is null or tenant_id = $1)`,
-    [tenant_id ?? null],
+     from pipeline_runs run
+     where status in ('pending', 'running')
+       and ($1::uuid is null or tenant_id = $1) and ($2::text[] is null or pipeline = any ($2))
+       and not exists (select from tenant_controls c where c.tenant_id = run.tenant_id and c.paused_at is not null)
+       and not exists (select from pipeline_controls c where c.pipeline = run.pipeline and c.paused_at is not null)`,
+    [tenant_id ?? null, pipelines ?? null],
   );
-  return row ?? { pending: 0, running: 0 };
 }
 
 const DeadLetters = z.object({

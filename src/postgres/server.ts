@@ -7,7 +7,7 @@ import { initialise, role } from "./initialise.ts";
 import type { Place } from "./place.ts";
 import { freePort } from "./port.ts";
 import { lastPort, patience, readIfThere, runningPostmaster } from "./postmaster.ts";
-import { runProgram } from "./program.ts";
+import { type Ended, runProgram } from "./program.ts";
 
 /** Told, in a few words, of what takes a moment. */
 export type OnProgress = (message: string) => void;
@@ -33,18 +33,17 @@ export async function startServer(place: Place, onProgress: OnProgress): Promise
 /** Stops the server at once: what is not committed is rolled back. False where none ran. */
 export async function stopServer(place: Place): Promise<boolean> {
   if (!(await runningPostmaster(place))) return false;
-  const { code, output } = await runProgram(place, "pg_ctl", [
-    ...onData(place),
-    "stop",
-    "--wait",
-    "--mode=fast",
-    `--timeout=${patience / 1000}`,
-  ]);
+  const { code, output } = await runProgram(place, "pg_ctl", ["stop", ...onData(place), "--mode=fast"]);
   if (code !== 0) throw await failure(place, `PostgreSQL did not stop: ${output}`);
   return true;
 }
 
-const onData = ({ data }: Place) => [`--pgdata=${data}`, "--silent"];
+const onData = ({ data }: Place) => [
+  `--pgdata=${data}`,
+  "--silent",
+  "--wait",
+  `--timeout=${patience / 1000}`,
+];
 
 /** A port can be taken between the choice and the start, and a crash leaves processes that need a moment to end. */
 async function startUntilItHolds(place: Place): Promise<string> {
@@ -52,24 +51,24 @@ async function startUntilItHolds(place: Place): Promise<string> {
   for (;;) {
     const port = await freePort(await lastPort(place));
     const logged = (await readIfThere(place.log))?.length ?? 0;
-    const { code, output } = await runProgram(place, "pg_ctl", [
-      ...onData(place),
-      "start",
-      "--wait",
-      `--timeout=${patience / 1000}`,
-      `--log=${place.log}`,
-      `--options=-p ${port}`,
-    ]);
+    const { code, output } = await startOn(place, port);
     if (code === 0) return await urlOf(place, port);
     const said = (await readIfThere(place.log))?.slice(logged) ?? "";
-    if (!passing.test(said) || Date.now() > until)
-      throw await failure(place, `PostgreSQL did not start: ${output}`);
-    await sleep(100);
+    if (passing.test(said) && Date.now() < until) await sleep(100);
+    else throw await failure(place, `PostgreSQL did not start: ${output}`);
   }
 }
 
-const passing =
-  /Address already in use|could not create any TCP\/IP sockets|pre-existing shared memory block/;
+const passing = /Address already in use|could not create any TCP.IP sockets|pre-existing shared memory block/;
+
+function startOn(place: Place, port: number): Promise<Ended> {
+  return runProgram(place, "pg_ctl", [
+    "start",
+    ...onData(place),
+    `--log=${place.log}`,
+    `--options=-p ${port}`,
+  ]);
+}
 
 async function checkDataVersion(place: Place): Promise<void> {
   const major = (await readIfThere(join(place.data, "PG_VERSION")))?.trim();

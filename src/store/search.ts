@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Db, many } from "../db.ts";
-import { Passage, SourceType } from "../pipeline.ts";
+import { Mention, Passage, SourceType } from "../pipeline.ts";
 import { spaced } from "./words.ts";
 
 const Hit = z.object({
@@ -75,3 +75,30 @@ const passagesSql = `
   where exists (select from unnest($2::text[]) name where strpos(chunk.text, name) > 0)
   order by chunk.source_type, chunk.source_id, chunk.ordinal
   limit $3`;
+
+/** The characters of a tenant, but for `self`, whose title, a capitalised word of it, or an alias stands in `text`. */
+export async function findMentions(
+  db: Db,
+  tenant_id: string,
+  self: string,
+  text: string,
+): Promise<readonly Mention[]> {
+  return await many(db, Mention, mentionsSql, [tenant_id, self, text]);
+}
+
+// Too much found costs a run that ends as unchanged; too little would leave what is known of somebody stale.
+const mentionsSql = `
+  select source_type, source_id
+  from entities
+  where tenant_id = $1 and source_type = 'character' and source_id <> $2
+    and exists (
+      select from unnest(
+        array[title] || regexp_split_to_array(title, '\\s+') || case
+          when jsonb_typeof(metadata -> 'aliases') = 'array'
+          then array(select jsonb_array_elements_text(metadata -> 'aliases')) else '{}'
+        end
+      ) name
+      where length(name) > 1 and name ~ '^[^[:lower:]]' and name !~* '^(the|mrs?|miss|ms|dr|sir|lady|lord|captain)[.]?$'
+        and strpos($3, name) > 0
+    )
+  order by source_type, source_id`;

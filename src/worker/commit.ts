@@ -9,6 +9,7 @@ import {
   type Entity,
   Ingested,
   type IngestionPipeline,
+  type Metadata,
   type Pipeline,
   type Stamp,
   type Usage,
@@ -123,12 +124,8 @@ async function commitAnswer(
     };
     await storeEnrichment(db, { ...enrichment, run_id: run.id, output });
   }
-  await publish(
-    db,
-    registry,
-    [ownEvent(pipeline, entity, outcome), ...events.map((e) => about(entity, e))],
-    run.id,
-  );
+  const own = ownEvent(pipeline, entity, outcome, output);
+  await publish(db, registry, [own, ...events.map((event) => about(entity, event))], run.id);
 }
 
 /** Nothing has changed: nothing is stored. An ingested version is still a fact that enrichers may wait for. */
@@ -137,7 +134,7 @@ async function commitDuplicate(db: Db, { registry }: Context, ended: Ended, stam
   await succeedRun(db, run, { outcome: "duplicate_skipped", stamp, usage });
   if (!entity || !isIngestion(pipeline)) return;
   await confirmDocument(db, entity, entity.version);
-  await publish(db, registry, [ownEvent(pipeline, entity, "duplicate_skipped")], run.id);
+  await publish(db, registry, [ownEvent(pipeline, entity, "duplicate_skipped", {})], run.id);
 }
 
 async function commitFailure(
@@ -187,10 +184,23 @@ function splitEvents(answer: Record<string, unknown>) {
   return { events: Events.parse(events), output };
 }
 
-function ownEvent(pipeline: Pipeline, entity: Entity, outcome: string): Routable {
+function ownEvent(
+  pipeline: Pipeline,
+  entity: Entity,
+  outcome: string,
+  output: Record<string, unknown>,
+): Routable {
   return isIngestion(pipeline)
-    ? about(entity, { event: "entity.ingested", metadata: entity.metadata })
+    ? about(entity, {
+        event: "entity.ingested",
+        metadata: { ...entity.metadata, ...mentionsIn(output) },
+      })
     : about(entity, { event: "entity.enriched", metadata: { pipeline: pipeline.name, outcome } });
+}
+
+/** Told only where there are some: most events carry just what their entity does. */
+function mentionsIn({ mentions }: Record<string, unknown>): Metadata {
+  return Array.isArray(mentions) && mentions.length > 0 ? { mentions } : {};
 }
 
 function about(

@@ -4,12 +4,13 @@ import { sha256 } from "../hash.ts";
 import type { Models } from "../models/models.ts";
 import type { Entity, Pipeline, Reader, Stamp } from "../pipeline.ts";
 import { previousOutput } from "../store/enrichments.ts";
-import { findPassages } from "../store/search.ts";
+import { findMentions, findPassages } from "../store/search.ts";
 
 /** What a graph may read: its own tenant, and nothing of another. */
 export function readerFor(db: Db, entity: Entity, pipeline: string): Reader {
   return {
     passages: (names, limit) => findPassages(db, entity.tenant_id, names, limit),
+    mentioned: (text) => findMentions(db, entity.tenant_id, entity.source_id, text),
     previous: () => previousOutput(db, entity, pipeline),
   };
 }

@@ -4,6 +4,7 @@ import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
 import { reapExpired, releaseRuns, renewLeases } from "../ledger/attempt.ts";
 import { claimRuns } from "../ledger/claim.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
+import { countOpenRuns } from "../ledger/read.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import { forgetWorker, noteWorker } from "../ledger/workers.ts";
 import { withRunIds } from "../telemetry/log.ts";
@@ -93,6 +94,17 @@ export class Worker {
     const idle = new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
     this.#bell.ring();
     await idle;
+  }
+
+  /** Resolves when nothing is left to do for its pipelines: no retry that waits, nothing that runs on any machine. */
+  async untilDone(): Promise<void> {
+    const pipelines = this.#pipelines;
+    while (!this.#stopping.signal.aborted) {
+      await this.untilIdle();
+      const { pending, running } = await countOpenRuns(this.#context.pool, { pipelines });
+      if (pending + running === 0) return;
+      await this.#bell.wait(this.#leaseMs / 4);
+    }
   }
 
   async #drain(): Promise<void> {

@@ -95,6 +95,10 @@ describe("chapters", () => {
     ]);
   });
 
+  test("go on after a misprinted number, not at a year or a page", () => {
+    expect(titlesOf(["1", "2", "4", "118", "5"])).toEqual(["1", "2", "4", "5"]);
+  });
+
   test("do not begin in a table of contents", () => {
     const names = ["Chapter I. The Lamps", "Chapter II. The Quay", "Chapter III. The Boats"];
     const book = names.map((name) => `${name}\n\n${prose}`).join("\n\n");

@@ -1,9 +1,12 @@
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
-import { useServer } from "../../src/postgres/embedded.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 
 declare module "vitest" {
@@ -36,9 +39,22 @@ type TestServer = { readonly url: string; stop(): Promise<void> };
 async function testServer(): Promise<TestServer> {
   const given = process.env.TEST_DATABASE_URL;
   if (given) return { url: given, stop: async () => {} };
-  const home = await freshHome();
-  const { url, release } = await useServer(home);
-  return { url, stop: () => release().finally(() => rm(home, { recursive: true, force: true })) };
+  // A process of its own, which Ctrl-C does not reach: it stops the server when its stdin ends, so even where vitest
+  // is killed.
+  const keeper = spawn(process.execPath, [fileURLToPath(new URL("server-keeper.ts", import.meta.url))], {
+    stdio: ["pipe", "pipe", "inherit"],
+    detached: true,
+  });
+  const ended = once(keeper, "exit");
+  const [url] = await Promise.race([once(createInterface(keeper.stdout), "line"), ended]);
+  if (typeof url !== "string") throw new Error("the embedded PostgreSQL of the tests did not start");
+  return {
+    url,
+    async stop() {
+      keeper.stdin.end();
+      await ended;
+    },
+  };
 }
 
 /** An empty folder for an embedded server. As root, the server runs as another user, who must be able to enter. */

@@ -55,9 +55,9 @@ async function workThrough(
 ): Promise<void> {
   const progress = progressOf("enriching");
   let ended = 0;
-  let total = (await countOpenRuns(pool, tenant_id)).pending;
+  let total = (await countOpenRuns(pool, { tenant_id })).pending;
   const onEnded = async () => {
-    const { pending, running } = await countOpenRuns(pool, tenant_id);
+    const { pending, running } = await countOpenRuns(pool, { tenant_id });
     ended += 1;
     total = Math.max(total, ended + pending + running);
     progress.update(ended, total, "runs");
@@ -70,7 +70,7 @@ async function workThrough(
     onEnded: () => void counting.push(onEnded()),
   });
   worker.start();
-  await worker.untilIdle();
+  await worker.untilDone();
   await Promise.all(counting);
   progress.end();
   await worker.stop();

@@ -33,7 +33,7 @@ export const command = () =>
         const [entities, runs, open, dead_letters, workers] = await Promise.all([
           countEntities(pool, tenant),
           tallyRuns(pool, tenant),
-          countOpenRuns(pool, tenant),
+          countOpenRuns(pool, { tenant_id: tenant }),
           deadLetterCauses(pool, tenant),
           listWorkers(pool),
         ]);

@@ -31,7 +31,7 @@ export const command = () =>
           });
           const stopped = untilSignalled();
           worker.start();
-          await Promise.race(untilIdle ? [stopped, worker.untilIdle()] : [stopped]);
+          await Promise.race(untilIdle ? [stopped, worker.untilDone()] : [stopped]);
           await worker.stop();
           await report(session.pool, tally, json);
         },

@@ -69,12 +69,15 @@ function withSections(chapters: readonly Outlined[], sections: readonly Heading[
   });
 }
 
-/** Numbers alone on their lines count only as far as they count: 1, 2, 3, and from 1 again. */
+/** A heading may be missing or misprinted without the later ones being lost. */
+const mostMissing = 3;
+
+/** A number alone on its line may be anything; it counts where it goes on counting, or begins anew. */
 function inOrder(headings: readonly Heading[]): readonly Heading[] {
   let last = 0;
   return headings.filter(({ rank, noun, number = 0 }) => {
     if (rank !== "section" || noun !== "") return true;
-    const counts = number === last + 1 || number === 1;
+    const counts = number === 1 || (number > last && number <= last + mostMissing);
     if (counts) last = number;
     return counts;
   });

@@ -1,0 +1,26 @@
+import { definePipeline } from "../../src/pipeline.ts";
+import { traitsChanged } from "./changes.ts";
+import { graph } from "./graph.ts";
+import { namesOf } from "./names.ts";
+import { passagesOfOthers } from "./passages.ts";
+import { traitPrompt } from "./prompt.ts";
+import { CharacterTraits } from "./schema.ts";
+
+export default definePipeline({
+  name: "character-traits",
+  version: 1,
+  trigger: { on: "entity.ingested", types: ["character"], mentioned: true },
+  output: CharacterTraits,
+  graph,
+  prompts: [traitPrompt],
+  local: "wink-rules-1",
+  // Aliases are in the metadata: a new one may prove a trait that no changed passage does.
+  reads: async (entity, read) => ({
+    names: namesOf(entity),
+    passages: await passagesOfOthers(entity, read),
+  }),
+  outcome: ({ passages }) => (passages === 0 ? "skipped" : "completed"),
+  emits: [traitsChanged],
+  // After other pending work, so that the scenes that came with a character are there to be read.
+  priority: -10,
+});

@@ -1,0 +1,23 @@
+/** The library's only door: what authors of graphs need, and what runs the pipelines inside another program. */
+
+export { type Config, readConfig, Settings } from "./config.ts";
+export { splitChunks } from "./content/chunk.ts";
+export { findDialogue, type Utterance } from "./content/dialogue.ts";
+export { detectKind } from "./content/kind.ts";
+export { detectLanguage } from "./content/language.ts";
+export { normalise } from "./content/normalise.ts";
+export { countTokens } from "./content/tokens.ts";
+export { openPool, type Pool, type PoolOptions } from "./db.ts";
+export { type ErrorCode, errorCodes, LoregraphError, loregraphError } from "./errors.ts";
+export { type ImportOptions, type ImportReport, importFile } from "./import.ts";
+export { acceptEntities, type Intake, removeEntities } from "./intake.ts";
+export { type Models, openModels } from "./models/models.ts";
+export * from "./pipeline.ts";
+export { type Connected, connectPostgres } from "./postgres/connect.ts";
+export { type MigrateOptions, migrate } from "./postgres/migrate.ts";
+export { loadRegistry, type Registry } from "./registry.ts";
+export { type Enrichment, enrichmentsOf } from "./store/enrichments.ts";
+export { type Hit, searchChunks } from "./store/search.ts";
+export { type Log, openLog } from "./telemetry/log.ts";
+export type { Context } from "./worker/context.ts";
+export { Worker, type WorkerOptions } from "./worker/worker.ts";

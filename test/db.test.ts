@@ -1,0 +1,107 @@
+import { beforeAll, expect, test } from "vitest";
+import { z } from "zod";
+import {
+  databaseUnavailable,
+  execute,
+  isConnectionError,
+  many,
+  maybeOne,
+  one,
+  openPool,
+  type Pool,
+  transaction,
+} from "../src/db.ts";
+import { testDatabase } from "./support/database.ts";
+
+const Word = z.object({ word: z.string() });
+let pool: Pool;
+let url: string;
+
+beforeAll(async () => {
+  ({ pool, url } = await testDatabase({ migrated: false }));
+  await pool.query("create schema loregraph create table words (word text)");
+});
+
+test("means our schema by every unqualified name", async () => {
+  expect(await one(pool, Word, "select current_schema() as word")).toEqual({ word: "loregraph" });
+});
+
+test("promises how many rows come back", async () => {
+  await execute(pool, "truncate words");
+  expect(await maybeOne(pool, Word, "select word from words")).toBeUndefined();
+  await expect(one(pool, Word, "select word from words")).rejects.toThrow("expected one row, got: none");
+
+  expect(await execute(pool, "insert into words values ($1), ($2)", ["lore", "graph"])).toBe(2);
+  expect(await many(pool, Word, "select word from words order by 1")).toEqual([
+    { word: "graph" },
+    { word: "lore" },
+  ]);
+  await expect(maybeOne(pool, Word, "select word from words")).rejects.toThrow(
+    "expected at most one row, got: 2",
+  );
+});
+
+test("refuses a row of another shape than promised", async () => {
+  await expect(one(pool, Word, "select 1 as word")).rejects.toThrow(z.ZodError);
+});
+
+test("commits all of a transaction", async () => {
+  await execute(pool, "truncate words");
+  const answer = await transaction(pool, async (db) => {
+    await execute(db, "insert into words values ('first')");
+    await execute(db, "insert into words values ('second')");
+    return "done";
+  });
+  expect(answer).toBe("done");
+  expect(await many(pool, Word, "select word from words")).toHaveLength(2);
+});
+
+test("commits nothing of a transaction that fails, and throws what failed", async () => {
+  await execute(pool, "truncate words");
+  const failing = transaction(pool, async (db) => {
+    await execute(db, "insert into words values ('lost')");
+    throw new Error("on purpose");
+  });
+  await expect(failing).rejects.toThrow("on purpose");
+  expect(await many(pool, Word, "select word from words")).toEqual([]);
+});
+
+test("takes a connection that broke inside a transaction out of the pool, and goes on", async () => {
+  const single = openPool(url, { max: 1 });
+  const breaking = transaction(single, async (db) => {
+    const { pid } = await one(db, z.object({ pid: z.int() }), "select pg_backend_pid() as pid");
+    await pool.query("select pg_terminate_backend($1)", [pid]);
+    await db.query("select 1");
+  });
+  const error = await breaking.catch((caught) => caught);
+
+  expect(isConnectionError(error)).toBe(true);
+  expect(await one(single, Word, "select 'again' as word")).toEqual({ word: "again" });
+  await single.end();
+});
+
+test("survives the loss of an idle connection, and tells of it", async () => {
+  const lost = Promise.withResolvers<Error>();
+  const single = openPool(url, { max: 1, onError: lost.resolve });
+  const { pid } = await one(single, z.object({ pid: z.int() }), "select pg_backend_pid() as pid");
+  await pool.query("select pg_terminate_backend($1)", [pid]);
+
+  expect(isConnectionError(await lost.promise)).toBe(true);
+  expect(await one(single, Word, "select 'again' as word")).toEqual({ word: "again" });
+  await single.end();
+});
+
+test("tells a database that is away from a statement that is wrong", async () => {
+  const nobody = openPool("postgres://nobody@127.0.0.1:1/none");
+  const away = await nobody.query("select 1").catch((error) => error);
+  const wrong = await pool.query("select nonsense").catch((error) => error);
+  await nobody.end();
+
+  expect(isConnectionError(away)).toBe(true);
+  expect(isConnectionError(wrong)).toBe(false);
+});
+
+test("names an unavailable database by host and name, never by its password", () => {
+  const { message } = databaseUnavailable("postgres://me:secret@db.example:5433/lore", new Error("refused"));
+  expect(message).toBe("no Postgres answers at db.example:5433/lore: refused");
+});

@@ -1,0 +1,110 @@
+import { randomUUID } from "node:crypto";
+import { z } from "zod";
+import { type Db, one, type Pool } from "../../src/db.ts";
+import { startAttempt } from "../../src/ledger/attempt.ts";
+import { type ClaimOptions, claimRuns } from "../../src/ledger/claim.ts";
+import { enqueueRuns } from "../../src/ledger/enqueue.ts";
+import { type ClaimedRun, Run, type RunRequest } from "../../src/ledger/run.ts";
+import type { Stamp, Usage } from "../../src/pipeline.ts";
+
+export const nothingUsed: Usage = {
+  model_calls: 0,
+  embedding_calls: 0,
+  tokens_in: 0,
+  tokens_cached: 0,
+  tokens_out: 0,
+  embedding_tokens: 0,
+  vectors_reused: 0,
+  cost_usd: 0,
+};
+
+export const stamp: Stamp = { pipeline_version: 1, model: "echo", prompt_hash: "p", input_hash: "i" };
+
+/** A pipeline name that no other test uses, so that no other test's claim takes its runs. */
+export function newPipeline(): string {
+  return `p-${randomUUID().slice(0, 13)}`;
+}
+
+/** A wanted run of a new entity, of a new tenant, unless `given` says otherwise. */
+export function request(given: Partial<RunRequest> & Pick<RunRequest, "pipeline">): RunRequest {
+  return {
+    tenant_id: randomUUID(),
+    source_type: "scene",
+    source_id: randomUUID(),
+    source_version: 1,
+    priority: 0,
+    max_attempts: 3,
+    ...given,
+  };
+}
+
+/** Claims runs of one pipeline, or of those in `options`, under leases of a minute. */
+export async function claim(
+  pool: Pool,
+  pipeline: string,
+  options: Partial<ClaimOptions> = {},
+): Promise<readonly ClaimedRun[]> {
+  return await claimRuns(pool, {
+    worker: "tester",
+    pipelines: [pipeline],
+    limit: 100,
+    leaseMs: 60_000,
+    ...options,
+  });
+}
+
+/** Enqueues a run and claims it. A lease of -1 ms has expired when it is made. */
+export async function claimed(
+  pool: Pool,
+  given: Partial<RunRequest> = {},
+  { leaseMs = 60_000 } = {},
+): Promise<ClaimedRun> {
+  const wanted = request({ pipeline: newPipeline(), ...given });
+  await enqueueRuns(pool, [wanted]);
+  return only(await claim(pool, wanted.pipeline, { leaseMs }));
+}
+
+/** The same, with its graph started: from here on the attempt counts. */
+export async function started(
+  pool: Pool,
+  given: Partial<RunRequest> = {},
+  options: { leaseMs?: number } = {},
+): Promise<ClaimedRun> {
+  const run = await claimed(pool, given, options);
+  await startAttempt(pool, run, stamp);
+  return run;
+}
+
+/** The request that asks for the same work as `run`. */
+export function again(run: ClaimedRun, given: Partial<RunRequest> = {}): RunRequest {
+  const { tenant_id, source_type, source_id, pipeline, source_version, max_attempts } = run;
+  return {
+    tenant_id,
+    source_type,
+    source_id,
+    pipeline,
+    source_version,
+    max_attempts,
+    priority: 0,
+    ...given,
+  };
+}
+
+export function only<Value>(values: readonly Value[]): Value {
+  const [value] = values;
+  if (value === undefined || values.length > 1) throw new Error(`expected one, got: ${values.length}`);
+  return value;
+}
+
+const FullRun = Run.extend({
+  lease_token: z.uuid().nullable(),
+  lease_expires_at: z.date().nullable(),
+  graph_started_at: z.date().nullable(),
+  cancel_requested_at: z.date().nullable(),
+  question: z.unknown(),
+});
+
+/** The run's row, whole. */
+export async function runOf(db: Db, { id }: { readonly id: string }) {
+  return await one(db, FullRun, "select * from pipeline_runs where id = $1", [id]);
+}
