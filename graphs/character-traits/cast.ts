@@ -1,6 +1,6 @@
-import type { Word } from "./english.ts";
 import { traitWord } from "./lexicon.ts";
 import type { Span } from "./names.ts";
+import type { Word } from "./words.ts";
 
 /** Who a word names: the character, or somebody or something else with a name. */
 export type Token = Word & { readonly who?: "self" | "other"; readonly spoken: boolean };

@@ -339,8 +339,8 @@ describe("exchanges", () => {
     expect(spans("“Come.”\n\n* * *\n\n“No.”\n\n#\n\n“Why?”")).toEqual([1, 1, 1]);
   });
 
-  test("hold no more than 24 lines", () => {
-    expect(spans("“Yes.”\n\n“No.”\n\n".repeat(25))).toEqual([24, 24, 2]);
+  test("hold no more than 8 lines", () => {
+    expect(spans("“Yes.”\n\n“No.”\n\n".repeat(9))).toEqual([8, 8, 2]);
   });
 
   test("cut a speech of many pages into pieces that join without a seam", () => {

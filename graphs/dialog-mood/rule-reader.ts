@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
+import { loadEnglish } from "../../src/content/english.ts";
 import { detectLanguage } from "../../src/content/language.ts";
 import type { Entity } from "../../src/pipeline.ts";
-import { loadEnglish } from "./english.ts";
 import type { Reader } from "./reader.ts";
 import { readByRules } from "./rules.ts";
 import { wholeOf } from "./whole.ts";

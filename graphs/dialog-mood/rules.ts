@@ -1,5 +1,5 @@
+import type { English, EnglishSentence } from "../../src/content/english.ts";
 import { type Cue, type Felt, phraseCues, spokenCues, toldCues } from "./cues.ts";
-import type { English, Sentence } from "./english.ts";
 import type { Turn } from "./exchanges.ts";
 import type { Mood, Reading } from "./schema.ts";
 
@@ -62,7 +62,7 @@ function signalsOf(english: English, { said, start, telling }: Turn): Signal[] {
   }));
 }
 
-function cuesOf({ text, words }: Sentence): Cue[] {
+function cuesOf({ text, words }: EnglishSentence): Cue[] {
   const force = text.includes("!") ? exclaimed : 1;
   const named = words.filter(({ negated }) => !negated);
   const cues = [

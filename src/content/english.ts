@@ -1,27 +1,31 @@
 import type { ItemSentence, ItemToken, ItsFunction, ItsHelpers, WinkMethods } from "wink-nlp";
 
-/** A word of a sentence, as the part-of-speech tagger and the negation rules see it. */
-type Word = {
+/** A word or mark, as the part-of-speech tagger and the negation rules see it. Offsets as of the sentence. */
+export type EnglishWord = {
+  readonly text: string;
   readonly normal: string;
   readonly lemma: string;
   readonly pos: string;
   readonly negated: boolean;
+  readonly start: number;
+  readonly end: number;
 };
 
-/** A sentence and where it stands in its text. `sentiment` runs from -1 to 1. */
-export type Sentence = {
+/** A sentence. Offsets are UTF-16 code units into the text that was read, end exclusive; `sentiment` is -1 to 1. */
+export type EnglishSentence = {
   readonly start: number;
+  readonly end: number;
   readonly text: string;
   readonly sentiment: number;
-  readonly words: readonly Word[];
+  readonly words: readonly EnglishWord[];
 };
 
 /** Splits an English text into tagged sentences. */
-export type English = (text: string) => readonly Sentence[];
+export type English = (text: string) => readonly EnglishSentence[];
 
 let loading: Promise<English> | undefined;
 
-/** The English model, loaded when first asked for and once a process: it is some megabytes and takes a moment. */
+/** The English reader, loaded when first asked for (about 200 ms and some megabytes) and kept by the process. */
 export function loadEnglish(): Promise<English> {
   loading ??= load();
   return loading;
@@ -36,34 +40,38 @@ async function load(): Promise<English> {
   return (text) => sentencesOf(nlp, text);
 }
 
-function sentencesOf({ readDoc, its }: WinkMethods, text: string): readonly Sentence[] {
-  const sentences: Sentence[] = [];
+function sentencesOf({ readDoc, its }: WinkMethods, text: string): readonly EnglishSentence[] {
+  const sentences: EnglishSentence[] = [];
   let at = 0;
   const readSentence = (sentence: ItemSentence) => {
-    const words: Word[] = [];
-    let start = text.length;
+    const words: EnglishWord[] = [];
     sentence.tokens().each((token: ItemToken) => {
       // Looked up, not added up: wink forgets tabs, hard spaces and what trails.
-      const found = text.indexOf(token.out(), at);
-      if (found >= 0) {
-        start = Math.min(start, found);
-        at = found + token.out().length;
-      }
-      words.push(wordOf(token, its));
+      const start = text.indexOf(token.out(), at);
+      if (start < 0) return;
+      const word = wordOf(token, its, start);
+      at = word.end;
+      words.push(word);
     });
+    const start = words[0]?.start;
+    if (start === undefined) return;
     const sentiment = Number(sentence.out(its.sentiment));
-    if (start < at) sentences.push({ start, text: text.slice(start, at), sentiment, words });
+    sentences.push({ start, end: at, text: text.slice(start, at), sentiment, words });
   };
   readDoc(text).sentences().each(readSentence);
   return sentences;
 }
 
-function wordOf(token: ItemToken, its: ItsHelpers): Word {
+function wordOf(token: ItemToken, its: ItsHelpers, start: number): EnglishWord {
+  const text = token.out();
   return {
+    text,
     normal: token.out(its.normal),
     // wink's types give a token's lemma one parameter too few.
     lemma: token.out(its.lemma as unknown as ItsFunction<string>),
-    pos: token.out(its.pos),
+    pos: String(token.out(its.pos)),
     negated: token.out(its.negationFlag) === true,
+    start,
+    end: start + text.length,
   };
 }

@@ -1,0 +1,59 @@
+import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
+import type { BaseMessageLike } from "@langchain/core/messages";
+import pLimit from "p-limit";
+import { z } from "zod";
+import { LoregraphError } from "./errors.ts";
+
+export type AskOptions = {
+  /** What the answer is, in a word or two: models are told it, and errors name it. */
+  readonly name: string;
+  /** Questions that are under way together. Defaults to 4: quick for a scene, polite to a rate limit. */
+  readonly atOnce?: number;
+};
+
+export type Ask<Answer> = (question: BaseMessageLike[], signal: AbortSignal | undefined) => Promise<Answer>;
+
+/**
+ * A way to ask a chat model for answers of one shape, a few at a time: LangGraph starts every `Send` of a step at
+ * once, and a graph cannot tell it otherwise. Throws MODEL_ANSWER_INVALID where an answer has another shape.
+ */
+export function asker<Schema extends z.ZodObject>(
+  model: BaseChatModel,
+  schema: Schema,
+  { name, atOnce = 4 }: AskOptions,
+): Ask<z.infer<Schema>> {
+  const reader = model.withStructuredOutput(schema, { name });
+  const limit = pLimit(atOnce);
+  return (question, signal) =>
+    limit(async () => {
+      signal?.throwIfAborted();
+      const answer: unknown = await reader
+        .invoke(question, signal ? { signal } : {})
+        .catch((error) => refuseMisshapen(name, error));
+      const parsed = schema.safeParse(answer);
+      if (parsed.success) return parsed.data;
+      throw misshapen(name, parsed.error);
+    });
+}
+
+/** A model's own client parses too, and says so in three ways; whatever else it throws is not about the shape. */
+function refuseMisshapen(name: string, error: unknown): never {
+  if (error instanceof z.core.$ZodError || error instanceof SyntaxError || isParsingFailure(error)) {
+    throw misshapen(name, error);
+  }
+  throw error;
+}
+
+function isParsingFailure(error: unknown): boolean {
+  return (
+    error instanceof Error && "lc_error_code" in error && error.lc_error_code === "OUTPUT_PARSING_FAILURE"
+  );
+}
+
+/** Without the parser's own words: they quote the answer, which may quote the text. */
+function misshapen(name: string, error: unknown): LoregraphError {
+  const where =
+    error instanceof z.core.$ZodError ? error.issues.map(({ path }) => path.join(".") || "all of it") : [];
+  const what = where.length > 0 ? ` (wrong: ${[...new Set(where)].join(", ")})` : "";
+  return new LoregraphError("MODEL_ANSWER_INVALID", `the model's ${name} has not the asked shape${what}`);
+}
