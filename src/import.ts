@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
-import { decodeText } from "./content/decode.ts";
+import { decodeText, storable } from "./content/decode.ts";
 import type { Pool } from "./db.ts";
 import { LoregraphError, messageOf } from "./errors.ts";
 import { acceptEntities, removeEntities } from "./intake.ts";
@@ -45,9 +45,9 @@ export async function importFile(
   const { tenant_id, path, onProgress = () => {} } = options;
   const file = basename(path);
   const source = `file:${file}`;
-  const { text, encoding, notes } = decodeText(await readBytes(path));
+  const { text, encoding, notes } = decodeFile(path, await readBytes(path));
   const known = await entitiesOfSource(pool, tenant_id, source);
-  const { drafts, rejected } = await draftsOf(options, file, text, known);
+  const { drafts, rejected, repairs } = await draftsOf(options, file, text, known);
 
   const counts = { created: 0, changed: 0, moved: 0, unchanged: 0, deleted: 0 };
   for (let at = 0; at < drafts.length; at += pageSize) {
@@ -57,7 +57,16 @@ export async function importFile(
     onProgress(Math.min(at + pageSize, drafts.length), drafts.length);
   }
   if (rejected.length === 0) counts.deleted = await removeGone(pool, registry, tenant_id, known, drafts);
-  return { file, encoding, notes, counts, types: countTypes(drafts), rejected };
+  return { file, encoding, notes: [...notes, ...repairs], counts, types: countTypes(drafts), rejected };
+}
+
+function decodeFile(path: string, bytes: Uint8Array): ReturnType<typeof decodeText> {
+  try {
+    return decodeText(bytes);
+  } catch (cause) {
+    if (!(cause instanceof LoregraphError)) throw cause;
+    throw new LoregraphError(cause.code, `${path}: ${cause.message}`, { cause });
+  }
 }
 
 async function readBytes(path: string): Promise<Uint8Array> {
@@ -71,7 +80,12 @@ async function readBytes(path: string): Promise<Uint8Array> {
   }
 }
 
-type Drafts = { readonly drafts: readonly Draft[]; readonly rejected: readonly Rejected[] };
+type Drafts = {
+  readonly drafts: readonly Draft[];
+  readonly rejected: readonly Rejected[];
+  /** What had to be taken out so that Postgres can store the rest. */
+  readonly repairs: readonly string[];
+};
 
 async function draftsOf(
   { tenant_id, maxTextChars }: ImportOptions,
@@ -80,10 +94,12 @@ async function draftsOf(
   known: readonly Known[],
 ): Promise<Drafts> {
   if ([".jsonl", ".ndjson"].includes(extname(file).toLowerCase())) {
-    return await jsonLineDrafts(text.split("\n"), { maxTextChars });
+    const { drafts, rejected, notes } = await jsonLineDrafts(text.split("\n"), { maxTextChars });
+    return { drafts, rejected, repairs: notes.map(({ line, reason }) => `line ${line}: ${reason}`) };
   }
   if (text.trim() === "") throw new LoregraphError("FILE_UNREADABLE", `${file} is empty`);
-  return { drafts: novelDrafts({ tenant_id, file, text, known: known.filter(isPlaced) }), rejected: [] };
+  const drafts = novelDrafts({ tenant_id, file, text, known: known.filter(isPlaced) });
+  return { drafts, rejected: [], repairs: storable(text).notes };
 }
 
 function isPlaced(entity: Known): entity is Known & { order: number; digest: string } {

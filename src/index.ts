@@ -1,8 +1,10 @@
 /** The library's only door: what authors of graphs need, and what runs the pipelines inside another program. */
 
+export { type Ask, type AskOptions, asker } from "./ask.ts";
 export { type Config, readConfig, Settings } from "./config.ts";
 export { splitChunks } from "./content/chunk.ts";
 export { findDialogue, type Utterance } from "./content/dialogue.ts";
+export { type English, loadEnglish } from "./content/english.ts";
 export { detectKind } from "./content/kind.ts";
 export { detectLanguage } from "./content/language.ts";
 export { normalise } from "./content/normalise.ts";

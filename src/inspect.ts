@@ -58,23 +58,26 @@ function bookDialogue(text: string): readonly Utterance[] {
   return findDialogue(text.slice(start, end)).map(shiftedBy(start));
 }
 
-/** Block by block, as an import stores a novel. */
+/** Block by block, as an import stores a novel. Blocks and lines both stand in order, so one walk serves all. */
 function chunksOf(
   text: string,
   novel: Novel,
   dialogue: readonly Utterance[],
 ): readonly Omit<Chunk, "text">[] {
-  return novel.chapters.flatMap(({ title, scenes }) =>
-    scenes.flatMap(({ blocks }) =>
-      blocks.flatMap(({ start, end }) => {
-        const utterances = dialogue
-          .filter((line) => line.start < end && line.end > start)
-          .map(shiftedBy(-start));
-        return splitChunks(text.slice(start, end), { title, utterances }).map(({ text: _, ...chunk }) =>
-          shiftedBy(start)(chunk),
-        );
-      }),
-    ),
+  let first = 0;
+  return blocksOf(novel).flatMap(({ title, start, end }) => {
+    while ((dialogue[first]?.end ?? end) <= start) first++;
+    let last = first;
+    while ((dialogue[last]?.start ?? end) < end) last++;
+    const utterances = dialogue.slice(first, last).map(shiftedBy(-start));
+    const chunks = splitChunks(text.slice(start, end), { title, utterances });
+    return chunks.map(({ text: _, ...chunk }) => shiftedBy(start)(chunk));
+  });
+}
+
+function blocksOf({ chapters }: Novel) {
+  return chapters.flatMap(({ title, scenes }) =>
+    scenes.flatMap(({ blocks }) => blocks.map(({ start, end }) => ({ title, start, end }))),
   );
 }
 

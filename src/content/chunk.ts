@@ -115,12 +115,12 @@ function merge(source: Source, pieces: readonly Piece[], budget: number): readon
   return groups.flatMap((group) => join(source, group, budget));
 }
 
-/** A single space is part of the next word's token. */
+/** A single space is mostly part of the next word's token. */
 function tokensOfGap(gap: string): number {
-  return gap.length <= 1 ? 0 : countTokens(gap);
+  return gap === "" || gap === " " ? 0 : countTokens(gap);
 }
 
-/** One piece of all. Byte pairs across a seam may cost more than both sides: then two, of half of them each. */
+/** One piece of all. Together they may cost more than one by one ("1 2" is three tokens): then two, of half each. */
 function join(source: Source, pieces: readonly Piece[], budget: number): readonly Piece[] {
   const [first] = pieces;
   const last = pieces.at(-1);

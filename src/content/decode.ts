@@ -66,12 +66,18 @@ function utf16Mark(bytes: Uint8Array): "utf-16le" | "utf-16be" | undefined {
 
 /** A compressed or encrypted byte is a control character one time in ten; a text's hardly ever. */
 const mostControls = 0.03;
+/** A stray NUL is a scar that storing takes out; more of them are binary data, or UTF-16 without its mark. */
+const mostNuls = 0.002;
 
 function refuseBinary(bytes: Uint8Array): void {
   let controls = 0;
+  let nuls = 0;
   for (const byte of bytes) {
-    if (byte === 0) throw unreadable("binary data (it holds NUL bytes and no UTF-16 byte order mark)");
+    if (byte === 0) nuls++;
     if (isControl(byte)) controls++;
+  }
+  if (nuls > Math.max(2, bytes.length * mostNuls)) {
+    throw unreadable("binary data (it holds NUL bytes and no UTF-16 byte order mark)");
   }
   if (controls > 8 && controls > bytes.length * mostControls) {
     throw unreadable(`binary data (${controls} of its ${bytes.length} bytes are control characters)`);

@@ -47,15 +47,15 @@ export function parseNovel(text: string): Novel {
   const { start, end, ...frame } = findGutenberg(plain) ?? { start: 0, end: plain.length };
   const { text: book, ...matter } = withoutFrontMatter(plain.slice(start, end));
   const { textStart, headings, ...marked } = markedHeadings(book);
-  const chapters = outline(book, headings);
-  const page = chapters[0] ? titlePage(book.slice(textStart, chapters[0].start)) : {};
+  const chapters = withOpening(book, textStart, outline(book, headings));
+  const page = headings.length > 0 ? titlePage(book.slice(textStart, chapters[0]?.start)) : {};
   return {
     title: "",
     ...page,
     ...marked,
     ...matter,
     ...frame,
-    chapters: parsed(book, withOpening(book, textStart, chapters)).map((chapter) => shifted(chapter, start)),
+    chapters: parsed(book, chapters).map((chapter) => shifted(chapter, start)),
   };
 }
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Db, many, maybeOne } from "../db.ts";
 import { Entity, type Metadata, SourceType } from "../pipeline.ts";
+import { storableJson } from "./storable.ts";
 
 export type EntityKey = Pick<Entity, "tenant_id" | "source_type" | "source_id">;
 
@@ -32,11 +33,12 @@ export async function upsertEntities(
   source: string,
   entities: readonly NewEntity[],
 ): Promise<readonly Upserted[]> {
-  return await many(db, Upserted, upsertSql, [tenant_id, source, JSON.stringify(entities)]);
+  return await many(db, Upserted, upsertSql, [tenant_id, source, JSON.stringify(storableJson(entities))]);
 }
 
-// The rows are locked in key order first: two imports of the same entities wait for each other, never deadlock.
-// A deleted entity that comes back goes on counting where its events say that it stopped.
+// Rows are locked and made in key order: two imports of the same entities wait for each other, never deadlock.
+// A deleted entity that comes back goes on counting where its events say that it stopped. Of two imports that make
+// the same entity at once, neither sees the other's row before it writes: the second one's is a change of the first.
 const upsertSql = `
   with given as (
     select * from jsonb_to_recordset($3) as given (
@@ -55,8 +57,7 @@ const upsertSql = `
     select given.*, stored.version as stored_version,
       case
         when stored.version is null then 'created'
-        when stored.title <> given.title or stored.text <> given.text
-          or stored.metadata - '{order,start,end}'::text[] <> given.metadata - '{order,start,end}'::text[] then 'changed'
+        when ${differs("stored", "given")} then 'changed'
         when stored.metadata <> given.metadata then 'moved'
         when stored.source <> $2 then 'moved'
         else 'unchanged'
@@ -74,19 +75,27 @@ const upsertSql = `
       title, text, metadata, $2
     from compared
     where change <> 'unchanged'
+    order by source_type, source_id
     on conflict (tenant_id, source_type, source_id) do update set
-      version    = excluded.version,
+      version    = entity.version + (${differs("entity", "excluded")})::integer,
       title      = excluded.title,
       text       = excluded.text,
       metadata   = excluded.metadata,
       source     = excluded.source,
-      changed_at = case when excluded.version > entity.version then now() else entity.changed_at end
+      changed_at = case when ${differs("entity", "excluded")} then now() else entity.changed_at end
     returning source_type, source_id, version
   )
   select compared.source_type, compared.source_id, compared.metadata, compared.change,
     coalesce(written.version, compared.stored_version) as version
   from compared
   left join written using (source_type, source_id)`;
+
+/** Do two rows differ in content, and not only in their place? */
+function differs(one: string, other: string): string {
+  const content = (row: string) =>
+    `(${row}.title, ${row}.text, ${row}.metadata - '{order,start,end}'::text[])`;
+  return `${content(one)} is distinct from ${content(other)}`;
+}
 
 const Deleted = Entity.pick({ source_type: true, source_id: true, version: true, metadata: true });
 export type Deleted = z.infer<typeof Deleted>;
@@ -149,7 +158,7 @@ export async function entitiesOfSource(db: Db, tenant_id: string, source: string
     db,
     Known,
     `select source_type, source_id, metadata ->> 'parent_id' as parent_id,
-       (metadata ->> 'order')::double precision as "order", metadata ->> 'digest' as digest
+       order_of(metadata) as "order", metadata ->> 'digest' as digest
      from entities
      where tenant_id = $1 and source = $2`,
     [tenant_id, source],
@@ -163,7 +172,7 @@ export async function childrenOf(db: Db, tenant_id: string, parent_id: string): 
     Entity,
     `select ${entityColumns} from entities
      where tenant_id = $1 and metadata ? 'parent_id' and metadata ->> 'parent_id' = $2
-     order by (metadata ->> 'order')::double precision nulls last, title, source_id`,
+     order by order_of(metadata) nulls last, title, source_id`,
     [tenant_id, parent_id],
   );
 }
@@ -197,7 +206,7 @@ export async function entitiesOfType(
     Entity,
     `select ${entityColumns} from entities
      where tenant_id = $1 and source_type = $2
-     order by (metadata ->> 'order')::double precision nulls last, title, source_id`,
+     order by order_of(metadata) nulls last, title, source_id`,
     [tenant_id, type],
   );
 }

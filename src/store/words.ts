@@ -23,17 +23,46 @@ export function searchConfig(language: string | null): string {
   return configs[language ?? ""] ?? "simple";
 }
 
-/** What Postgres is given to index: it knows no words where they are not set apart by spaces, so we set them apart. */
+/** What Postgres is given to index of a chunk. */
 export function searchable({ path, text }: { path: string; text: string }, language: string | null) {
-  return { config: searchConfig(language), path_words: spaced(path), text_words: spaced(text) };
+  return { config: searchConfig(language), path_words: indexed(path), text_words: indexed(text) };
+}
+
+/** What Postgres is given to search for. */
+export function searchWords(query: string): string {
+  return indexed(query).replaceAll(mark, " ");
+}
+
+/** Set between words of a script without spaces. The unit separator: no text has it, no word holds it. */
+export const mark = "\u001f";
+
+/**
+ * A text as Postgres shall read it: as long as the text, but for the marks. Left to itself, Postgres takes "came.Then"
+ * for a host, "Mara/Tom" for a path and "<Rose>" for a tag; where its locale is C, it takes “Rose’s” for one word, and
+ * knows capitals of English letters only.
+ */
+export function indexed(text: string): string {
+  const plain = lowerCase(text.replace(wordless, ({ length }) => " ".repeat(length)).replace(joint, " "));
+  return isSpaced(plain) ? plain : [...segmenter().segment(plain)].map(({ segment }) => segment).join(mark);
+}
+
+const wordless = /[^\p{L}\p{M}\p{N}\x01-\x7f]|[<>&]/gu;
+const joint = /(?<=[\p{L}\p{N}])[./\\@:_](?=\p{L})/gu;
+
+/** In lower case where that is as long, so that offsets hold. */
+function lowerCase(text: string): string {
+  const lower = text.toLowerCase();
+  if (lower.length === text.length) return lower;
+  return Array.from(text, (one) => (one.toLowerCase().length === one.length ? one.toLowerCase() : one)).join(
+    "",
+  );
 }
 
 const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/u;
 
-/** The text with its words set apart, where its script does not do so itself; else the text. */
-export function spaced(text: string): string {
-  if (!unspaced.test(text)) return text;
-  return [...segmenter().segment(text)].map(({ segment }) => segment).join(" ");
+/** Does this text set its words apart by spaces? */
+export function isSpaced(text: string): boolean {
+  return !unspaced.test(text);
 }
 
 let words: Intl.Segmenter | undefined;

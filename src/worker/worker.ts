@@ -186,9 +186,9 @@ export class Worker {
   async #renew(): Promise<void> {
     const leases = this.#leases();
     const renewed = await renewLeases(this.#context.pool, leases, this.#leaseMs);
-    const held = new Map(renewed.map((lease) => [lease.id, lease]));
-    for (const { id } of leases) {
-      const lease = held.get(id);
+    const held = new Map(renewed.map((lease) => [lease.lease_token, lease]));
+    for (const { id, lease_token } of leases) {
+      const lease = held.get(lease_token);
       if (!lease) this.#slots.get(id)?.stop.abort(new Stop("lease lost"));
       else if (lease.cancel_requested) this.#slots.get(id)?.stop.abort(new Stop("cancelled"));
     }

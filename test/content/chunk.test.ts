@@ -93,6 +93,11 @@ describe("chunks", () => {
     expect(split(" \r\n\t\u3000")).toEqual([]);
   });
 
+  test("stay within the budget where words cost more together than alone", () => {
+    expect(countTokens("1 2 3")).toBeGreaterThan(3 * countTokens("1"));
+    for (const { tokens } of split("1 ".repeat(300), { budget: 20 })) expect(tokens).toBeLessThanOrEqual(20);
+  });
+
   test("hold every character once, in order, within the budget, whatever the text", () => {
     const unit = fc.constantFrom(
       "# ",

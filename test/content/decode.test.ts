@@ -40,13 +40,20 @@ describe("decodeText", () => {
     expect(notes).toEqual(["1 characters are broken and read U+FFFD"]);
   });
 
+  test("takes a stray NUL for a scar, not for binary data", () => {
+    expect(decodeText(utf8("once\0upon a time"))).toMatchObject({
+      text: "once\0upon a time",
+      encoding: "utf-8",
+    });
+  });
+
   test.each([
     ["a PDF", latin1("%PDF-1.7\n%\xe2\xe3")],
     ["ZIP", latin1("PK\x03\x04\x14\x00")],
     ["PNG", latin1("\x89PNG\r\n\x1a\n")],
     ["RTF", utf8("{\\rtf1\\ansi Once upon a time}")],
     ["UTF-32", latin1("\xff\xfe\x00\x00a\x00\x00\x00")],
-    ["NUL", utf8("once\0upon")],
+    ["NUL", utf8("once\0upon\0a\0time\0")],
     ["control characters", latin1("\x01\x02\x03abc\x04\x05\x06".repeat(20))],
     ["cannot be told", latin1("\xce\xd2\xca\xc7\xd6\xd0\xb9\xfa\xc8\xcb")],
   ])("refuses what looks like %s, naming it", (name, bytes) => {

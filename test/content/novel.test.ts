@@ -44,10 +44,13 @@ describe("chapters", () => {
       "CHAPTER I. IN WHICH THE LAMPS ARE LIT AND NOBODY SPEAKS.",
     ],
     ["1\n\nDown the Quay", "1. Down the Quay"],
+    ["I.\nDown the Quay", "I. Down the Quay"],
+    ["Chapter 1\n\nIntroduction", "Chapter 1. Introduction"],
+    ["Livre premier--Un quai", "Livre premier. Un quai"],
     ["第一回 灯火初上", "第一回 灯火初上"],
   ])("have the title of %j", (heading, title) => {
     const novel = parseNovel(
-      `${heading}\n\n\n${prose}\n\n\n${heading.replace(/1|I(?=\.)|一/, (number) => ({ 1: "2", I: "II" })[number] ?? "二")}\n\n${prose}`,
+      `${heading}\n\n\n${prose}\n\n\n${heading.replace(/1|I(?=\.)|一|premier/, (number) => ({ 1: "2", I: "II", premier: "deuxième" })[number] ?? "二")}\n\n${prose}`,
     );
     expect(titles(novel)[0]).toBe(title);
     expect(novel.chapters).toHaveLength(2);
@@ -61,6 +64,7 @@ describe("chapters", () => {
     ["I went home.\n\nI was tired."],
     ["1984 was a cold year.\n\n12 boats came in."],
     ["Letter after letter came.\n\nBook I read last night was dull."],
+    ["1. Open the door.\n\n2. Close it again.\n\n3. Leave the house."],
     ["第一回见到他时，她还小。"],
   ])("do not begin at a sentence: %j", (sentence) => {
     expect(parseNovel(`${prose}\n\n${sentence}\n\n${prose}`).chapters).toHaveLength(1);
@@ -73,6 +77,19 @@ describe("chapters", () => {
       ["VOLUME I · BOOK THE FIRST. The Quay", "CHAPTER II"],
       ["VOLUME I · BOOK THE SECOND", "CHAPTER I"],
     ]);
+  });
+
+  test("belong to an epilogue that has none of its own", () => {
+    const text = `PART ONE\n\nCHAPTER I\n\n${prose}\n\nEPILOGUE\n\nCHAPTER I\n\n${prose}`;
+    expect(parseNovel(text).chapters.map(({ part }) => part)).toEqual(["PART ONE", "EPILOGUE"]);
+  });
+
+  test("begin where a text has no blank lines", () => {
+    const line = prose.replaceAll("\n", " ");
+    const text = ["Chapter 1: The Lamps", line, line, "Chapter 2: The Quay", "“Go,” she said.", line].join(
+      "\n",
+    );
+    expect(titles(parseNovel(text))).toEqual(["Chapter 1. The Lamps", "Chapter 2. The Quay"]);
   });
 
   test("open with the motto below the part's heading", () => {
@@ -114,6 +131,32 @@ describe("chapters", () => {
     const chinese = ["第一回 灯火", "第二回 码头", "第三回 船"];
     const text = `目录\n${chinese.join("\n")}\n更多小说请看这里\n${chinese.map((name) => `${name}\n她站在雨里，等着船来。`).join("\n")}`;
     expect(titles(parseNovel(text))).toEqual(chinese);
+  });
+
+  test("do not begin in an index at the end", () => {
+    const names = ["Chapter 1. The Lamps", "Chapter 2. The Quay"];
+    const book = names.map((name) => `${name}\n\n${prose}`).join("\n\n");
+    expect(titles(parseNovel(`${book}\n\nIndex\n\n${names.join("\n")}\n\nThe index ends here.`))).toEqual(
+      names,
+    );
+  });
+
+  test("do not begin in a table of contents that has parts", () => {
+    const part = (name: string, body: string) => `${name}\n\nCHAPTER I\n\n${body}CHAPTER II\n\n${body}`;
+    const both = (body: string) =>
+      part("Book the First--The Lamps", body) + part("Book the Second--The Quay", body);
+    expect(parseNovel(both("") + both(`${prose}\n\n`)).chapters.map(({ part }) => part)).toEqual([
+      "Book the First. The Lamps",
+      "Book the First. The Lamps",
+      "Book the Second. The Quay",
+      "Book the Second. The Quay",
+    ]);
+  });
+
+  test("do not begin in a table of contents that names them otherwise", () => {
+    const book = ["1", "2", "3"].map((number) => `${number}\n\n${prose}`).join("\n\n");
+    const contents = "CHAPTER ONE\n\nCHAPTER TWO\n\nCHAPTER THREE";
+    expect(titles(parseNovel(`CONTENTS\n\n${contents}\n\n${book}`))).toEqual(["1", "2", "3"]);
   });
 
   test("are one where there are no headings", () => {

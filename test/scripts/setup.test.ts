@@ -29,13 +29,13 @@ test("does nothing when everything is installed, optional packages of other syst
 test("installs what the lockfile names when nothing is there, and leaves the lockfile as it is", async () => {
   folder = await checkoutWith();
   expect(await setup(await npmOnPath(folder, install)).finish()).toEqual({ code: 0, signal: null });
-  expect(await calls()).toBe("install --no-save --no-audit --no-fund --loglevel=error\n");
+  expect(await calls()).toBe("ci --no-audit --no-fund --loglevel=error\n");
 });
 
 test("installs when a package is there in another version", async () => {
   folder = await checkoutWith({ [installedRecord]: lockOf("0.9.0") });
   await setup(await npmOnPath(folder, install)).finish();
-  expect(await calls()).toMatch(/^install/);
+  expect(await calls()).toMatch(/^ci/);
 });
 
 test("lets one of two install while the other waits", async () => {
@@ -62,12 +62,12 @@ test("takes over from an installation that was killed", async () => {
   await writeFile(join(folder, ".loregraph/setup.lock"), String(gone.child.pid));
 
   await setup(await npmOnPath(folder, install)).finish();
-  expect(await calls()).toMatch(/^install/);
+  expect(await calls()).toMatch(/^ci/);
 });
 
 test("fails when npm fails", async () => {
   folder = await checkoutWith();
   const failing = setup(await npmOnPath(folder, "exit 5"));
   expect(await failing.finish()).toEqual({ code: 1, signal: null });
-  expect(failing.errors()).toMatch(/npm install .* failed: exit code 5/);
+  expect(failing.errors()).toMatch(/npm ci .* failed: exit code 5/);
 });

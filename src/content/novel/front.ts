@@ -25,8 +25,11 @@ export function titlePage(text: string): TitlePage {
   const [, book, writer] = /^\s*《([^》\n]+)》 *([^\n（(]*)/.exec(page) ?? [];
   if (book !== undefined) return said(book, writer);
   const [first = ""] = page.trim().split("\n");
-  const isTitle = first.length <= 100 && !/[.!?,;:”"]$|^(table of )?contents$|^目录$/i.test(first.trim());
-  return said(isTitle ? first : undefined, /^ *by(?: +|:|\s*\n\s*)(\S.{0,80})$/im.exec(page)?.[1]);
+  const isTitle = first.length <= 100 && !/^(table of )?contents$|^目录$/i.test(first.trim());
+  return said(
+    isTitle ? first.replace(/[;:,. ]+$/, "") : undefined,
+    /^ *by(?: +|:|\s*\n\s*)(\S.{0,80})$/im.exec(page)?.[1],
+  );
 }
 
 function said(title: string | undefined, author: string | undefined): TitlePage {

@@ -49,7 +49,7 @@ const chapterNouns =
   "chapter|chap\\.|letter|canto|adventure|stave|chapitre|lettre|kapitel|brief|cap[ií]tulo|capitolo|hoofdstuk|глава";
 const sectionNouns = "scene|scène|szene|section";
 const asides =
-  "prolog(?:ue)?|epilog(?:ue)?|épilogue|preface|préface|avant-propos|introduction|foreword|afterword|interlude|postscript|vorwort|nachwort|einleitung|序章?|楔子|引子|前言|尾声|后记|番外";
+  "(?:(?:the|first|second) +)*(?:prolog(?:ue)?|epilog(?:ue)?|prelude|preface|introduction|foreword|afterword|interlude|conclusion|finale|postscript|appendix)|épilogue|préface|avant-propos|vorwort|nachwort|einleitung|序章?|楔子|引子|前言|尾声|后记|番外";
 const nouns = `${partNouns}|${chapterNouns}|${sectionNouns}`;
 const ideographs = "[0-9０-９零〇一二三四五六七八九十百千两]+";
 
@@ -136,9 +136,8 @@ function rankOf(noun: string): Rank {
 function isTitle(title: string, rest: string): boolean {
   if (title === "") return true;
   if (/[,;，。；]$/.test(title)) return false;
-  if (/\p{Script=Han}/u.test(title))
-    return /^[ :：.、]/.test(rest) || !/^[的是里中和与，]|[，。！？]/u.test(title);
-  return /^[\p{Lu}\p{N}“"'‘«(_[]/u.test(title);
+  if (isHan(title)) return /^[ :：.、]/.test(rest) || !/^[的是里中和与，]|[，。！？]/u.test(title);
+  return /^ *[.:–—-]/.test(rest) || /^[\p{Lu}\p{N}“"'‘«(_[]/u.test(title);
 }
 
 /** In a table of contents, a line like this one stands right above or below. */
@@ -148,7 +147,10 @@ function isListed(text: string, line: Line, { rank }: Form): boolean {
   );
 }
 
-/** A heading follows a blank line, or, where paragraphs have none between them, a finished one. 第十二章 opens a line nowhere else. */
+/**
+ * A heading follows a blank line, or, where paragraphs have none between them, a finished one. `第十二章` seldom opens
+ * a line of prose.
+ */
 function opensFreshly(text: string, line: Line, { rank, label }: Form): boolean {
   if (isHan(label)) return true;
   const before = read(text, lineBefore(text, line));
@@ -159,28 +161,39 @@ function opensFreshly(text: string, line: Line, { rank, label }: Form): boolean 
 /** `Chapter 3` alone. Its title may stand on the next lines, or after a blank one. */
 function untitled(text: string, line: Line, form: Form): Heading | undefined {
   const isAlone = read(text, lineAfter(text, line)) === "";
-  if (form.rank === "section" && !isAlone) return undefined;
   const below = isAlone ? afterBlanks(text, line) : lineAfter(text, line);
-  const title = below && titleFrom(text, below);
+  const title = below && titleFrom(text, below, form);
+  if (form.rank === "section" && !isAlone && !title) return undefined;
   return { ...form, start: line.start, end: title?.end ?? line.end, title: title?.text ?? "" };
 }
 
 /** `Chapter 3. Title`, which may go on for a few lines. A sentence that begins so is none. */
 function titled(text: string, line: Line, form: Form): Heading | undefined {
-  const paragraph = shortParagraph(text, line);
   if (isHan(form.label)) return { ...form, start: line.start, end: line.end };
+  const paragraph = shortParagraph(text, line) ?? brokenOff(text, line);
   if (!paragraph) return undefined;
   const title = paragraph.text.slice(paragraph.text.indexOf(form.title));
-  if (isSentence(title)) return undefined;
+  if (isSentence(title) || (form.rank === "section" && !namesSection(form, title))) return undefined;
   return { ...form, start: line.start, end: paragraph.end, title: withoutMarks(title) };
+}
+
+/** `1. Open the door.` is an item of a list. */
+function namesSection({ noun, label }: Form, title: string): boolean {
+  if (noun !== "" || isTitling(title)) return true;
+  return /^[IVXLC]+$/.test(label) && /^\p{Lu}/u.test(title) && !/[.!?:”"]$/.test(title);
 }
 
 type Titling = { readonly text: string; readonly end: number };
 
-/** The title that begins on `line`: a short paragraph in capitals or with capitalised words, before more text. */
-function titleFrom(text: string, line: Line): Titling | undefined {
+/**
+ * The title that begins on `line`: a short paragraph in capitals or with capitalised words, before more text. Below
+ * `Chapter 1`, "Introduction" is one too.
+ */
+function titleFrom(text: string, line: Line, { rank }: Form): Titling | undefined {
   const paragraph = shortParagraph(text, line);
-  if (!paragraph || formOf(read(text, line)) || !isTitling(paragraph.text)) return undefined;
+  const other = rankOfTitle(read(text, line));
+  const isOther = other !== undefined && (other !== "aside" || rank === "part");
+  if (!paragraph || isOther || !isTitling(paragraph.text)) return undefined;
   return { text: withoutMarks(paragraph.text), end: paragraph.end };
 }
 
@@ -198,6 +211,15 @@ function shortParagraph(text: string, line: Line): Titling | undefined {
   return at === undefined ? undefined : { text: parts.join(" "), end };
 }
 
+/** A line of its own in a text that has no blank lines: wrapped prose would have gone on to its edge. */
+function brokenOff(text: string, line: Line): Titling | undefined {
+  const below = read(text, lineAfter(text, line));
+  const written = read(text, line);
+  return below !== "" && (written.length < 50 || below.length > 120)
+    ? { text: written, end: line.end }
+    : undefined;
+}
+
 function afterBlanks(text: string, line: Line): Line | undefined {
   let at = lineAfter(text, line);
   for (let blanks = 0; at && read(text, at) === "" && blanks < 6; blanks++) at = lineAfter(text, at);
@@ -205,11 +227,11 @@ function afterBlanks(text: string, line: Line): Line | undefined {
 }
 
 function isTitling(written: string): boolean {
-  if (written === "" || written.length > 120 || !/\p{L}{2}/u.test(written)) return false;
+  if (written.length > 120 || !/\p{L}{2}/u.test(written) || /^[[(]/.test(written)) return false;
   if (written === written.toUpperCase()) return !/^[“"‘'«]/.test(written);
   if (/[.!?,;:…”"’»—-]$|[,;\d“"]/.test(written)) return false;
   const long = written.match(/(?<![\p{L}'’-])\p{L}{4,}/gu) ?? [];
-  return long.length > 0 && long.filter((word) => /^\p{Lu}/u.test(word)).length >= long.length * 0.8;
+  return /^\p{Lu}/u.test(written) && long.filter((word) => /^\p{Lu}/u.test(word)).length >= long.length * 0.8;
 }
 
 /** Longer than a title, in lower case, and ended as a sentence. */

@@ -4,7 +4,7 @@ export const numeral = `(?:\\d{1,4}|[IVXLCDM]+|${[
   "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve",
   "(?:thir|four|fif|six|seven|eigh|nine)teen(?:th)?|(?:twent|thirt|fort|fift|sixt|sevent|eight|ninet)ieth|last",
   "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth",
-  "premier|première|deux|trois|quatre|cinq|sept|huit|neuf|dix(?:-sept|-huit|-neuf)?|onze|douze|treize|quatorze|quinze|seize|vingt(?:[ -](?:et[ -])?(?:un|deux|trois|quatre|cinq|six|sept|huit|neuf))?",
+  "premi(?:er|ère)|second[e]?|(?:deux|trois|quatr|cinqu|six|sept|huit|neuv|dix|onz|douz)ième|deux|trois|quatre|cinq|sept|huit|neuf|dix(?:-sept|-huit|-neuf)?|onze|douze|treize|quatorze|quinze|seize|vingt(?:[ -](?:et[ -])?(?:un|deux|trois|quatre|cinq|six|sept|huit|neuf))?",
   "eins|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf",
 ].join("|")})`;
 

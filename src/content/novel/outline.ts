@@ -26,8 +26,8 @@ export function outline(text: string, headings: readonly Heading[]): readonly Ou
     const body = { start: heading.end, end: next?.start ?? text.length };
     const start = above.start ?? heading.start;
     const bodies = [...above.bodies, body];
-    if (heading.rank === "part") parts = nested(parts, heading);
-    if (heading.rank === "part" && next && isMotto(text, body)) {
+    if (isPart(text, heading, body)) parts = nested(parts, heading);
+    if (isPart(text, heading, body) && next && isMotto(text, body)) {
       above = { start, bodies };
       return;
     }
@@ -40,13 +40,18 @@ export function outline(text: string, headings: readonly Heading[]): readonly Ou
 /** What waits for the next chapter: where the headings of its part begin, and the mottoes below them. */
 type Above = { readonly start?: number; readonly bodies: readonly Span[] };
 
+/** An epilogue without a word of its own holds the chapters after it. */
+function isPart(text: string, { rank }: Heading, body: Span): boolean {
+  return rank === "part" || (rank === "aside" && isBlank(text, body));
+}
+
 function isMotto(text: string, { start, end }: Span): boolean {
   return end - start <= longestMotto || isBlank(text, { start, end });
 }
 
 /** A part closes the parts of its own kind, and those inside them. */
 function nested(parts: readonly Heading[], part: Heading): readonly Heading[] {
-  const same = parts.findIndex(({ noun }) => noun === part.noun);
+  const same = part.rank === "aside" ? 0 : parts.findIndex(({ noun }) => noun === part.noun);
   return [...(same < 0 ? parts : parts.slice(0, same)), part];
 }
 
