@@ -29,10 +29,11 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/db.ts": { mayImport: ["src/errors.ts"] },
 
   // What researchers write.
-  graphs: { mayImport: ["src/pipeline.ts", "src/errors.ts", "src/content"] },
+  graphs: { mayImport: ["src/pipeline.ts", "src/errors.ts", "src/content", "src/ask.ts"] },
 
   // Each knows the contract, the database at most, and none of the others.
   "src/content": { mayImport: contract },
+  "src/ask.ts": { mayImport: contract },
   "src/sources": { mayImport: [...contract, "src/content"] },
   "src/telemetry": { mayImport: contract },
   "src/models": { mayImport: [...contract, "src/db.ts"], mayImportTypes: ["src/config.ts"] },

@@ -1,3 +1,4 @@
+import "./memory.ts";
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import { loregraphError, messageOf } from "../errors.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
