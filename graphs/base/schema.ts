@@ -9,7 +9,6 @@ export const Spoken = z.object({
   spoken: z.array(z.object({ start: z.int().nonnegative(), end: z.int().positive() })),
 });
 
-const Detected = Ingested.pick({ kind: true, language: true });
 export const Chunked = Ingested.pick({ chunks: true });
 
 export const State = Entity.extend(Normalised.shape).extend(Spoken.shape).extend(Ingested.shape);
