@@ -10,6 +10,17 @@ export async function deleteOldCheckpoints(db: Db, { hours = 24, limit = 1_000 }
   return await execute(db, retentionSql, [hours, limit]);
 }
 
+/** Deletes the checkpoints of one run: its next attempt starts over. */
+export async function deleteCheckpoints(db: Db, run_id: string): Promise<void> {
+  await execute(
+    db,
+    `with blobs as (delete from checkpoint_blobs where thread_id = $1),
+     writes as (delete from checkpoint_writes where thread_id = $1)
+     delete from checkpoints where thread_id = $1`,
+    [run_id],
+  );
+}
+
 const retentionSql = `
   with ended as (
     select distinct saved.thread_id

@@ -7,10 +7,25 @@ export type Attempt = { readonly tenant_id: string; readonly id: string; readonl
 
 /**
  * LangGraph's own Postgres checkpointer for one attempt, fenced: each of its transactions first locks the run's row
- * by the attempt's lease, so that an attempt that lost its lease writes nothing. Throws LEASE_LOST then.
+ * by the attempt's lease, so that an attempt that lost its lease writes nothing. Throws LEASE_LOST then. `stamp`, what
+ * made them, stands in the metadata of its checkpoints.
  */
-export function fencedSaver(pool: pg.Pool, schema: string, attempt: Attempt): PostgresSaver {
-  return new PostgresSaver(fencedPool(pool, attempt), undefined, { schema });
+export function fencedSaver(pool: pg.Pool, schema: string, attempt: Attempt, stamp: string): PostgresSaver {
+  return new StampedSaver(fencedPool(pool, attempt), schema, stamp);
+}
+
+// LangGraph stores nothing of the metadata that it is invoked with, so the stamp is added where checkpoints are put.
+class StampedSaver extends PostgresSaver {
+  readonly #stamp: string;
+
+  constructor(pool: pg.Pool, schema: string, stamp: string) {
+    super(pool, undefined, { schema });
+    this.#stamp = stamp;
+  }
+
+  override async put(...[config, checkpoint, metadata, versions]: Parameters<PostgresSaver["put"]>) {
+    return await super.put(config, checkpoint, { ...metadata, ...{ stamp: this.#stamp } }, versions);
+  }
 }
 
 // PostgresSaver takes a pool and nothing else, and opens its transactions itself: so the fence stands in its pool.

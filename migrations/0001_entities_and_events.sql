@@ -19,6 +19,17 @@ create function uuid_v7() returns uuid language sql volatile parallel safe as $$
   )::uuid
 $$;
 
+-- Where an entity stands is what its source says in the metadata, and a source may say anything there.
+create function order_of(metadata jsonb) returns double precision language sql immutable parallel safe as $$
+  select case when jsonb_typeof(metadata -> 'order') = 'number' then (metadata ->> 'order')::double precision end
+$$;
+
+create function parent_of(metadata jsonb) returns uuid language sql immutable parallel safe as $$
+  select case
+    when metadata ->> 'parent_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then (metadata ->> 'parent_id')::uuid
+  end
+$$;
+
 create table entities (
   tenant_id   uuid        not null,
   source_type text        not null check (source_type ~ '^[a-z][a-z0-9_]*$'),

@@ -50,7 +50,12 @@ export async function removeEntities(
     await publish(
       db,
       registry,
-      deleted.map((entity) => ({ ...entity, tenant_id, event: "entity.deleted" })),
+      deleted.map(({ mentions, metadata, ...entity }) => ({
+        ...entity,
+        tenant_id,
+        event: "entity.deleted",
+        metadata: { ...metadata, ...(mentions?.length ? { mentions } : {}) },
+      })),
     );
     return deleted;
   });

@@ -139,7 +139,7 @@ export type Stamp = {
 export type Trigger = {
   readonly on: string;
   readonly types?: readonly SourceType[];
-  /** Also on each entity of these types that an ingested text mentions, since what is written of it has changed. */
+  /** Also on each entity of these types that a text mentions when it is ingested, or mentioned when it changed or went. */
   readonly mentioned?: boolean;
   readonly when?: (metadata: Metadata) => boolean;
   readonly flag?: string;

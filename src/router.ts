@@ -19,7 +19,7 @@ export function route(
 ): readonly RunRequest[] {
   return [...pipelines].flatMap((pipeline) => {
     const { trigger } = pipeline;
-    if (trigger.on !== event.event || (trigger.flag !== undefined && flags[trigger.flag] !== true)) return [];
+    if (trigger.flag !== undefined && flags[trigger.flag] !== true) return [];
     return [
       ...(concerns(trigger, event) ? [request(pipeline, event, event)] : []),
       ...mentionsFor(trigger, event).map((mention) => request(pipeline, event, { ...mention, version: 1 })),
@@ -27,15 +27,19 @@ export function route(
   });
 }
 
-function concerns({ types, when }: Trigger, { source_type, metadata }: Routable): boolean {
-  return (types === undefined || types.includes(source_type)) && (when === undefined || when(metadata));
+function concerns({ on, types, when }: Trigger, { event, source_type, metadata }: Routable): boolean {
+  return (
+    on === event &&
+    (types === undefined || types.includes(source_type)) &&
+    (when === undefined || when(metadata))
+  );
 }
 
 const Mentions = z.array(Mention).catch([]);
 
-/** The entities that the event's text speaks of, where the pipeline wants to know of them. */
-function mentionsFor({ mentioned, types }: Trigger, { metadata }: Routable): readonly Mention[] {
-  if (!mentioned) return [];
+/** Whom the event's text speaks of, or spoke of before it went, where the pipeline wants to know of them. */
+function mentionsFor({ on, mentioned, types }: Trigger, { event, metadata }: Routable): readonly Mention[] {
+  if (!mentioned || (event !== on && event !== "entity.deleted")) return [];
   return Mentions.parse(metadata.mentions).filter(
     ({ source_type }) => types === undefined || types.includes(source_type),
   );

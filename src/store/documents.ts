@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many, maybeOne } from "../db.ts";
+import { type Db, execute, many, maybeOne, one } from "../db.ts";
 import { sha256 } from "../hash.ts";
 import {
   Chunk,
@@ -7,6 +7,7 @@ import {
   embeddedText,
   type Ingested,
   type IngestionPipeline,
+  Mention,
   type Stamp,
   TextKind,
   unpackVector,
@@ -17,6 +18,8 @@ import { searchable } from "./words.ts";
 /**
  * Stores what base ingestion made of an entity in place of what it made before: document, chunks, vectors, words.
  * Only an ingestion pipeline's answer fits; nothing else writes these tables.
+ *
+ * @returns whom the text that stood there before spoke of.
  */
 export async function storeDocument(
   db: Db,
@@ -28,9 +31,9 @@ export async function storeDocument(
     readonly run_id: string;
     readonly answer: Ingested;
   },
-): Promise<void> {
+): Promise<readonly Mention[]> {
   const { key, source_version, stamp, run_id, answer } = document;
-  await execute(db, documentSql, [
+  const { before } = await one(db, Before, documentSql, [
     ...columns(key),
     source_version,
     answer.kind,
@@ -40,6 +43,7 @@ export async function storeDocument(
     stamp.prompt_hash,
     stamp.input_hash,
     run_id,
+    JSON.stringify(answer.mentions),
   ]);
   await execute(
     db,
@@ -47,16 +51,23 @@ export async function storeDocument(
     columns(key),
   );
   if (answer.chunks.length > 0) await insertChunks(db, key, stamp.model, answer);
+  return before ?? [];
 }
+
+const Before = z.object({ before: z.array(Mention).nullable() });
 
 const documentSql = `
   insert into documents (tenant_id, source_type, source_id, source_version, kind, language,
-    pipeline_version, model, prompt_hash, input_hash, run_id)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    pipeline_version, model, prompt_hash, input_hash, run_id, mentions)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
   on conflict (tenant_id, source_type, source_id) do update set
     source_version = excluded.source_version, kind = excluded.kind, language = excluded.language,
     pipeline_version = excluded.pipeline_version, model = excluded.model, prompt_hash = excluded.prompt_hash,
-    input_hash = excluded.input_hash, run_id = excluded.run_id, stored_at = now()`;
+    input_hash = excluded.input_hash, run_id = excluded.run_id, mentions = excluded.mentions, stored_at = now()
+  returning (
+    select mentions from documents before
+    where before.tenant_id = $1 and before.source_type = $2 and before.source_id = $3
+  ) as before`;
 
 async function insertChunks(db: Db, key: EntityKey, model: string, answer: Ingested): Promise<void> {
   const rows = answer.chunks.map((chunk, ordinal) => ({

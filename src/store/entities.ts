@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Db, many, maybeOne } from "../db.ts";
-import { Entity, type Metadata, SourceType } from "../pipeline.ts";
+import { Entity, Mention, type Metadata, SourceType } from "../pipeline.ts";
 import { storableJson } from "./storable.ts";
 
 export type EntityKey = Pick<Entity, "tenant_id" | "source_type" | "source_id">;
@@ -97,10 +97,16 @@ function differs(one: string, other: string): string {
   return `${content(one)} is distinct from ${content(other)}`;
 }
 
-const Deleted = Entity.pick({ source_type: true, source_id: true, version: true, metadata: true });
+const Deleted = Entity.pick({ source_type: true, source_id: true, version: true, metadata: true }).extend({
+  mentions: z.array(Mention).nullable(),
+});
 export type Deleted = z.infer<typeof Deleted>;
 
-/** Deletes entities and, with them, their documents, chunks, vectors and enrichments. Returns those that were there. */
+/**
+ * Deletes entities and, with them, their documents, chunks, vectors and enrichments.
+ *
+ * @returns those that were there, with whom their texts spoke of.
+ */
 export async function deleteEntities(
   db: Db,
   tenant_id: string,
@@ -111,7 +117,11 @@ export async function deleteEntities(
     Deleted,
     `delete from entities
      where tenant_id = $1 and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))
-     returning source_type, source_id, version + 1 as version, metadata`,
+     returning source_type, source_id, version + 1 as version, metadata, (
+       select mentions from documents
+       where documents.tenant_id = $1 and documents.source_type = entities.source_type
+         and documents.source_id = entities.source_id
+     ) as mentions`,
     [tenant_id, keys.map((k) => k.source_type), keys.map((k) => k.source_id)],
   );
 }

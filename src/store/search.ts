@@ -87,13 +87,16 @@ const mentionsSql = `
   from entities
   where tenant_id = $1 and source_type = 'character' and source_id <> $2
     and exists (
-      select from unnest(
-        array[title] || regexp_split_to_array(title, '\\s+') || case
-          when jsonb_typeof(metadata -> 'aliases') = 'array'
-          then array(select jsonb_array_elements_text(metadata -> 'aliases')) else '{}'
-        end
-      ) name
-      where length(name) > 1 and name ~ '^[^[:lower:]]' and name !~* '^(the|mrs?|miss|ms|dr|sir|lady|lord|captain)[.]?$'
-        and strpos($3, name) > 0
+      select from (
+        select title as name
+        union all
+        select word from regexp_split_to_table(title, '\\s+') word
+        where word ~ '^[^[:lower:]]' and word !~* '^(the|mrs?|miss|ms|dr|sir|lady|lord|captain)[.]?$'
+        union all
+        select alias from jsonb_array_elements_text(
+          case when jsonb_typeof(metadata -> 'aliases') = 'array' then metadata -> 'aliases' else '[]' end
+        ) alias
+      ) named
+      where length(name) > 1 and strpos($3, name) > 0
     )
   order by source_type, source_id`;

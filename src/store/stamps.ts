@@ -28,10 +28,10 @@ const enrichmentStampSql = `
   from enrichments where tenant_id = $1 and source_type = $2 and source_id = $3 and pipeline = $4`;
 
 export function sameStamp(a: Stamp, b: Stamp): boolean {
-  return (
-    a.pipeline_version === b.pipeline_version &&
-    a.model === b.model &&
-    a.prompt_hash === b.prompt_hash &&
-    a.input_hash === b.input_hash
-  );
+  return stampKey(a) === stampKey(b);
+}
+
+/** A stamp as one line. */
+export function stampKey({ pipeline_version, model, prompt_hash, input_hash }: Stamp): string {
+  return [pipeline_version, model, prompt_hash, input_hash].join(" ");
 }

@@ -46,7 +46,7 @@ export function indexed(text: string): string {
   return isSpaced(plain) ? plain : [...segmenter().segment(plain)].map(({ segment }) => segment).join(mark);
 }
 
-const wordless = /[^\p{L}\p{M}\p{N}\x01-\x7f]|[<>&]/gu;
+const wordless = /[^\p{L}\p{M}\p{N}\p{ASCII}]|[<>&\p{Cc}]/gu;
 const joint = /(?<=[\p{L}\p{N}])[./\\@:_](?=\p{L})/gu;
 
 /** In lower case where that is as long, so that offsets hold. */

@@ -7,23 +7,29 @@ import type { Lent } from "../models/models.ts";
 import type { Entity, Pipeline } from "../pipeline.ts";
 import { knownVectors } from "../store/documents.ts";
 import { readEntity } from "../store/entities.ts";
-import { sameStamp, storedStamp } from "../store/stamps.ts";
-import { commitEnding } from "./commit.ts";
+import { sameStamp, stampKey, storedStamp } from "../store/stamps.ts";
+import { type Committed, commitEnding } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { type Ending, endingOf, Stop } from "./ending.ts";
 import { invokeGraph } from "./invoke.ts";
 import { readerFor, stampOf } from "./tools.ts";
 
 /** One try at a run: read what it is about, run its graph unless nothing has changed, and commit how it ended. */
-export async function runAttempt(context: Context, run: ClaimedRun, stop: AbortController): Promise<Ending> {
+export async function runAttempt(
+  context: Context,
+  run: ClaimedRun,
+  stop: AbortController,
+): Promise<Committed> {
   const started = performance.now();
   const pipeline = pipelineOf(context, run);
   const lent = lendModels(context, run);
   const entity = await readEntity(context.pool, run);
   const ending = entity ? await tryRun(context, { run, pipeline, entity, lent }, stop) : gone;
-  await commitEnding(context, { run, pipeline, entity, ending, usage: lent.usage() }, stop.signal);
-  context.log.debug({ ending: ending.kind, ms: Math.round(performance.now() - started) }, "attempt-ended");
-  return ending;
+  const ended = { run, pipeline, entity, ending, usage: lent.usage() };
+  const committed = await commitEnding(context, ended, stop.signal);
+  const ms = Math.round(performance.now() - started);
+  context.log.debug({ ending: committed.ending.kind, ms }, "attempt-ended");
+  return committed;
 }
 
 const gone = { kind: "cancelled", reason: "its entity was deleted" } as const satisfies Ending;
@@ -73,9 +79,9 @@ async function runGraph(
     pipeline,
     tools: { model: lent.model, embed: lent.embed, read },
     entity,
-    stamp,
     thread_id: run.id,
-    saver: fencedSaver(pool, schema, run),
+    saver: fencedSaver(pool, schema, run, stampKey(stamp)),
+    stamp: stampKey(stamp),
     resumable: run.claimed_before,
     signal,
   });

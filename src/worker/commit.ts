@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { deleteCheckpoints } from "../../checkpoints/retention.ts";
 import { type Db, isConnectionError, maybeOne, transaction } from "../db.ts";
 import { LoregraphError, messageOf } from "../errors.ts";
 import { endCancelled, failAttempt, parkRun, releaseRuns, succeedRun } from "../ledger/attempt.ts";
@@ -9,7 +10,7 @@ import {
   type Entity,
   Ingested,
   type IngestionPipeline,
-  type Metadata,
+  Mention,
   type Pipeline,
   type Stamp,
   type Usage,
@@ -19,7 +20,7 @@ import type { Routable } from "../router.ts";
 import { confirmDocument, storeDocument } from "../store/documents.ts";
 import { storeEnrichment } from "../store/enrichments.ts";
 import type { EntityKey } from "../store/entities.ts";
-import { storableJson } from "../store/storable.ts";
+import { storableJson, storableText } from "../store/storable.ts";
 import { backoff } from "./backoff.ts";
 import type { Context } from "./context.ts";
 import type { Ending } from "./ending.ts";
@@ -34,67 +35,96 @@ export type Ended = {
   readonly usage: Usage;
 };
 
+export type Committed = {
+  /** That of the attempt, or the failure to store it. */
+  readonly ending: Ending;
+  /** When the run is due again, in milliseconds from then. */
+  readonly retryInMs?: number | undefined;
+};
+
 /**
  * Commits how an attempt ended, in one transaction: the ledger, what was learnt, the events and the runs that follow
- * from them. Where the database is away, it waits and tries again: the answer was paid for. Where the lease was
- * lost, nothing is stored.
+ * from them. Where the database is away, it waits and tries again: the answer was paid for. What the database
+ * refuses becomes a failure like any other. Where the lease was lost, nothing is stored.
  */
-export async function commitEnding(context: Context, ended: Ended, signal: AbortSignal): Promise<void> {
+export async function commitEnding(context: Context, ended: Ended, signal: AbortSignal): Promise<Committed> {
   for (let tries = 1; ; tries++) {
     try {
-      return await commitOnce(context, ended);
+      return { ending: ended.ending, retryInMs: await commitOnce(context, ended) };
     } catch (error) {
-      if (leaseLost(error)) return context.log.warn("lease-lost");
-      if (!passing(error) && ended.ending.kind === "answered")
-        return await commitUnstorable(context, ended, error);
-      if (!passing(error) || tries === 20) throw error;
+      if (leaseLost(error)) return lost(context);
+      if (!passes(error, tries)) return await commitRefused(context, ended, error, signal);
       context.log.warn({ tries }, "commit-delayed");
-      await pause(Math.min(5_000, 100 * 2 ** tries), signal.aborted ? undefined : signal);
+      await pause(Math.min(5_000, 50 * 2 ** tries), signal.aborted ? undefined : signal);
     }
   }
 }
 
-/** An answer that the database refuses is a failure like any other, and no reason to leave the run hanging. */
-async function commitUnstorable(context: Context, ended: Ended, cause: unknown): Promise<void> {
-  const error = new LoregraphError("COMMIT_FAILED", `the answer could not be stored: ${messageOf(cause)}`, {
-    cause,
-  });
-  await commitFailure(context, ended, { kind: "retry", error, counts: true });
+function lost({ log }: Context): Committed {
+  log.warn("lease-lost");
+  return { ending: { kind: "lost" } };
+}
+
+/** The run must not hang on it, nor may its next attempt find the same answer finished. */
+async function commitRefused(
+  context: Context,
+  ended: Ended,
+  cause: unknown,
+  signal: AbortSignal,
+): Promise<Committed> {
+  if (isFailure(ended.ending) || isConnectionError(cause)) throw cause;
+  const message = `how the attempt ended could not be stored: ${messageOf(cause)}`;
+  const error = new LoregraphError("COMMIT_FAILED", message, { cause });
+  return await commitEnding(context, { ...ended, ending: { kind: "retry", error, counts: true } }, signal);
+}
+
+type Failed = Extract<Ending, { kind: "retry" | "hopeless" }>;
+
+function isFailure(ending: Ending): ending is Failed {
+  return ending.kind === "retry" || ending.kind === "hopeless";
 }
 
 function leaseLost(error: unknown): boolean {
   return error instanceof LoregraphError && error.code === "LEASE_LOST";
 }
 
-/** Will the same transaction go through later? A lost connection, a deadlock, or two that met on one key. */
-function passing(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return isConnectionError(error) || code === "40P01" || code === "40001" || code === "23505";
+/**
+ * Will the same transaction go through later? Then it is tried up to twenty times, over a minute: a lost connection, a
+ * server without room or that is stopping, a standby, a lock. Two that met on one key have made way by the next try.
+ */
+function passes(error: unknown, tries: number): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code === "23505") return tries < 5;
+  return tries < 20 && (isConnectionError(error) || /^(40|53|57|58|55P03|25006)/.test(code));
 }
 
-async function commitOnce(context: Context, ended: Ended): Promise<void> {
+/** @returns when the run is due again, in milliseconds, where it is. */
+async function commitOnce(context: Context, ended: Ended): Promise<number | undefined> {
   const { run, ending, usage } = ended;
   switch (ending.kind) {
     case "answered":
-      return await transaction(context.pool, (db) =>
-        commitAnswer(db, context, ended, ending.answer, ending.stamp),
-      );
+      await transaction(context.pool, (db) => commitAnswer(db, context, ended, ending.answer, ending.stamp));
+      return;
     case "duplicate":
-      return await transaction(context.pool, (db) => commitDuplicate(db, context, ended, ending.stamp));
+      await transaction(context.pool, (db) => commitDuplicate(db, context, ended, ending.stamp));
+      return;
     case "waiting":
-      return await parkRun(context.pool, run, ending.question, usage);
+      await parkRun(context.pool, run, storableJson({ question: ending.question }).question, usage);
+      return;
     case "retry":
     case "hopeless":
-      return await commitFailure(context, ended, ending);
+      return await transaction(context.pool, (db) => commitFailure(db, context, ended, ending));
     case "cancelled":
-      return await endCancelled(context.pool, run, ending.reason, usage);
+      await endCancelled(context.pool, run, ending.reason, usage);
+      return;
     case "released":
-      return await transaction(context.pool, async (db) => {
+      await transaction(context.pool, async (db) => {
         await releaseRuns(db, [run]);
         await wakeWorkers(db);
       });
+      return;
     case "lost":
-      return context.log.warn("lease-lost");
+      context.log.warn("lease-lost");
   }
 }
 
@@ -111,9 +141,10 @@ async function commitAnswer(
   const { events, output } = splitEvents(storableJson(answer));
   const outcome = pipeline.outcome(answer);
   await succeedRun(db, run, { outcome, stamp, usage });
+  const before: Mention[] = [];
   if (isIngestion(pipeline)) {
     const document = { key: entity, source_version: entity.version, stamp, run_id: run.id };
-    await storeDocument(db, pipeline, { ...document, answer: Ingested.parse(output) });
+    before.push(...(await storeDocument(db, pipeline, { ...document, answer: Ingested.parse(output) })));
   } else if (outcome !== "eval_rejected") {
     const enrichment = {
       key: entity,
@@ -124,33 +155,40 @@ async function commitAnswer(
     };
     await storeEnrichment(db, { ...enrichment, run_id: run.id, output });
   }
-  const own = ownEvent(pipeline, entity, outcome, output);
+  const own = ownEvent(pipeline, entity, outcome, [...before, ...mentionsIn(output)]);
   await publish(db, registry, [own, ...events.map((event) => about(entity, event))], run.id);
 }
 
 /** Nothing has changed: nothing is stored. An ingested version is still a fact that enrichers may wait for. */
 async function commitDuplicate(db: Db, { registry }: Context, ended: Ended, stamp: Stamp): Promise<void> {
   const { run, pipeline, entity, usage } = ended;
+  if (!entity || !(await lockEntity(db, entity))) {
+    return await endCancelled(db, run, "its entity was deleted", usage);
+  }
   await succeedRun(db, run, { outcome: "duplicate_skipped", stamp, usage });
-  if (!entity || !isIngestion(pipeline)) return;
+  if (!isIngestion(pipeline)) return;
   await confirmDocument(db, entity, entity.version);
-  await publish(db, registry, [ownEvent(pipeline, entity, "duplicate_skipped", {})], run.id);
+  await publish(db, registry, [ownEvent(pipeline, entity, "duplicate_skipped", [])], run.id);
 }
 
 async function commitFailure(
-  { pool, log }: Context,
+  db: Db,
+  { log }: Context,
   { run, pipeline, usage }: Ended,
-  ending: Extract<Ending, { kind: "retry" | "hopeless" }>,
-): Promise<void> {
+  ending: Failed,
+): Promise<number | undefined> {
   const { error } = ending;
-  const status = await failAttempt(pool, run, {
+  const retryInMs = ending.kind === "hopeless" ? null : retryDelay(pipeline, run, error);
+  const status = await failAttempt(db, run, {
     code: error.code,
-    message: error.message,
-    retryInMs: ending.kind === "hopeless" ? null : retryDelay(pipeline, run, error),
+    message: storableText(error.message),
+    retryInMs,
     counts: ending.kind === "hopeless" || ending.counts,
     usage,
   });
+  if (error.code === "COMMIT_FAILED") await deleteCheckpoints(db, run.id);
   log.warn({ code: error.code, kind: kindOf(error), status }, "attempt-failed");
+  return status === "pending" && retryInMs !== null ? retryInMs : undefined;
 }
 
 function kindOf(error: LoregraphError): string {
@@ -188,19 +226,24 @@ function ownEvent(
   pipeline: Pipeline,
   entity: Entity,
   outcome: string,
-  output: Record<string, unknown>,
+  mentions: readonly Mention[],
 ): Routable {
   return isIngestion(pipeline)
     ? about(entity, {
         event: "entity.ingested",
-        metadata: { ...entity.metadata, ...mentionsIn(output) },
+        metadata: { ...entity.metadata, ...(mentions.length > 0 ? { mentions: distinct(mentions) } : {}) },
       })
     : about(entity, { event: "entity.enriched", metadata: { pipeline: pipeline.name, outcome } });
 }
 
-/** Told only where there are some: most events carry just what their entity does. */
-function mentionsIn({ mentions }: Record<string, unknown>): Metadata {
-  return Array.isArray(mentions) && mentions.length > 0 ? { mentions } : {};
+function mentionsIn({ mentions }: Record<string, unknown>): readonly Mention[] {
+  return Mention.array().catch([]).parse(mentions);
+}
+
+function distinct(mentions: readonly Mention[]): readonly Mention[] {
+  return [
+    ...new Map(mentions.map((mention) => [`${mention.source_type} ${mention.source_id}`, mention])).values(),
+  ];
 }
 
 function about(

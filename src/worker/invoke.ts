@@ -1,16 +1,18 @@
 import type { BaseCheckpointSaver } from "@langchain/langgraph";
 import { z } from "zod";
 import { LoregraphError } from "../errors.ts";
-import type { Entity, Pipeline, Stamp, Tools } from "../pipeline.ts";
+import type { Entity, Pipeline, Tools } from "../pipeline.ts";
+import { within } from "./pause.ts";
 
 export type Invocation = {
   readonly pipeline: Pipeline;
   readonly tools: Tools;
   readonly entity: Entity;
-  readonly stamp: Stamp;
   /** The run's id. */
   readonly thread_id: string;
   readonly saver: BaseCheckpointSaver;
+  /** What the saver writes into its checkpoints. */
+  readonly stamp: string;
   /** May there be checkpoints of an earlier attempt? A first attempt need not look. */
   readonly resumable: boolean;
   readonly signal: AbortSignal;
@@ -25,25 +27,33 @@ export type Result =
  *
  * A later attempt goes on after the last finished step; one whose graph had already finished gets the same answer
  * without running it. Where the checkpoint was made by another stamp (pipeline version, model, prompts or input), it
- * is dropped and the graph starts over. The answer is checked against the promised schema: ANSWER_INVALID.
+ * is dropped and the graph starts over. The answer is checked against the promised schema: ANSWER_INVALID. Then its
+ * checkpoints go too: the next attempt would only answer the same.
  */
 export async function invokeGraph(invocation: Invocation): Promise<Result> {
-  const { pipeline, tools, entity, saver, signal } = invocation;
+  try {
+    return await resumeOrRun(invocation);
+  } catch (error) {
+    const broken = error instanceof LoregraphError && error.code === "ANSWER_INVALID";
+    if (broken) await invocation.saver.deleteThread(invocation.thread_id);
+    throw error;
+  }
+}
+
+async function resumeOrRun(invocation: Invocation): Promise<Result> {
+  const { pipeline, tools, entity, thread_id, saver, signal } = invocation;
   const graph = pipeline.graph(tools).compile({ name: pipeline.name, checkpointer: saver });
+  const saved = invocation.resumable ? await resumePoint(graph, invocation) : undefined;
+  if (saved?.kind === "finished") return { kind: "answered", answer: checkedAnswer(pipeline, saved.values) };
+
   const config = {
-    configurable: { thread_id: invocation.thread_id },
-    metadata: { stamp: stampKey(invocation.stamp) },
+    configurable: { thread_id },
     durability: "async" as const,
     recursionLimit: 1_000,
     signal,
   };
-  const saved = invocation.resumable ? await resumePoint(graph, invocation) : undefined;
-  if (saved?.kind === "finished") return { kind: "answered", answer: checkedAnswer(pipeline, saved.values) };
-
-  const values = await untilAborted(
-    invokeNamingNode(graph.invoke(saved ? null : entity, config), pipeline),
-    signal,
-  );
+  const work = invokeNamingNode(graph.invoke(saved ? null : entity, config), pipeline);
+  const values = await untilAborted(work, signal);
   const question = questionIn(values);
   return question === undefined
     ? { kind: "answered", answer: checkedAnswer(pipeline, values) }
@@ -59,15 +69,11 @@ async function resumePoint(
 ): Promise<ResumePoint | undefined> {
   const state = await graph.getState({ configurable: { thread_id } });
   if (state.createdAt === undefined) return undefined;
-  if (z.object({ stamp: z.string() }).safeParse(state.metadata).data?.stamp !== stampKey(stamp)) {
+  if (z.object({ stamp: z.string() }).safeParse(state.metadata).data?.stamp !== stamp) {
     await saver.deleteThread(thread_id);
     return undefined;
   }
   return state.next.length === 0 ? { kind: "finished", values: state.values } : { kind: "unfinished" };
-}
-
-function stampKey({ pipeline_version, model, prompt_hash, input_hash }: Stamp): string {
-  return [pipeline_version, model, prompt_hash, input_hash].join(" ");
 }
 
 /** LangGraph checks a node's input, not its answer: a bad answer surfaces as a bare zod error at the next node. */
@@ -75,7 +81,7 @@ async function invokeNamingNode(work: Promise<unknown>, pipeline: Pipeline): Pro
   try {
     return await work;
   } catch (error) {
-    if (error instanceof z.ZodError)
+    if (error instanceof z.core.$ZodError)
       throw answerInvalid(pipeline, "a node answered what the next one cannot read", error);
     throw error;
   }
@@ -87,7 +93,7 @@ function checkedAnswer(pipeline: Pipeline, values: unknown): Record<string, unkn
   return { ...parsed.data };
 }
 
-function answerInvalid({ name }: Pipeline, what: string, cause: z.ZodError): LoregraphError {
+function answerInvalid({ name }: Pipeline, what: string, cause: z.core.$ZodError): LoregraphError {
   return new LoregraphError("ANSWER_INVALID", `${name}: ${what}:\n${z.prettifyError(cause)}`, { cause });
 }
 
@@ -97,14 +103,20 @@ function questionIn(values: unknown): { value: unknown } | undefined {
   return Interrupted.safeParse(values).data?.__interrupt__[0];
 }
 
+/** How long an aborted graph may take to save the steps that it had finished, in milliseconds. */
+const grace = 1_000;
+
 /** Ends when the signal says so, even where the graph does not listen to it. */
 async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  const stopped = Promise.withResolvers<never>();
-  const stop = () => stopped.reject(signal.reason);
+  const aborted = Promise.withResolvers<void>();
+  const stop = () => aborted.resolve();
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop, { once: true });
   try {
-    return await Promise.race([work, stopped.promise]);
+    await Promise.race([work, aborted.promise]);
+    if (!signal.aborted) return await work;
+    await within(grace, Promise.allSettled([work]));
+    throw signal.reason;
   } finally {
     signal.removeEventListener("abort", stop);
     work.catch(() => {}); // a graph that was left behind may still fail; its attempt has ended

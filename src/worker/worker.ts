@@ -13,7 +13,7 @@ import { Bell } from "./bell.ts";
 import type { Context } from "./context.ts";
 import { type Ending, Stop } from "./ending.ts";
 import { Listener } from "./listener.ts";
-import { pause } from "./pause.ts";
+import { pause, within } from "./pause.ts";
 
 export type WorkerOptions = {
   /** Where the worker listens for notifications. */
@@ -32,6 +32,9 @@ export type WorkerOptions = {
   readonly onEnded?: ((run: ClaimedRun, ending: Ending) => void) | undefined;
 };
 
+/** How often old checkpoints are looked for, in milliseconds: it reads all of them. */
+const tidyMs = 600_000;
+
 type Slot = { readonly run: ClaimedRun; readonly stop: AbortController; readonly done: Promise<void> };
 
 /**
@@ -48,10 +51,13 @@ export class Worker {
   readonly #drainMs: number;
   readonly #pollMs: number;
   readonly #onEnded: (run: ClaimedRun, ending: Ending) => void;
+  /** By lease token: a worker may claim a run again whose lost attempt has not ended yet. */
   readonly #slots = new Map<string, Slot>();
   readonly #bell = new Bell();
   #idleWaiters: (() => void)[] = [];
   readonly #stopping = new AbortController();
+  readonly #stopped = new AbortController();
+  #stop: Promise<void> | undefined;
   readonly #listener: Listener;
   #loops: Promise<unknown> = Promise.resolve();
 
@@ -66,14 +72,14 @@ export class Worker {
     this.#onEnded = options.onEnded ?? (() => {});
     this.#listener = new Listener(this.#url, context.schema, {
       onRuns: () => this.#bell.ring(),
-      onCancel: (run) => this.#slots.get(run)?.stop.abort(new Stop("cancelled")),
+      onCancel: (run) => this.#cancel(run),
       onLost: () => context.log.warn("notifications-lost"),
     });
   }
 
   start(): void {
     this.#listener.start();
-    this.#loops = Promise.all([this.#fillSlots(), this.#keepAlive(), this.#keepTidy()]);
+    this.#loops = Promise.all([this.#fillSlots(), this.#keepAlive(), this.#keepReaping(), this.#keepTidy()]);
     this.#context.log.info({ worker: this.name, concurrency: this.#concurrency }, "worker-started");
   }
 
@@ -82,15 +88,21 @@ export class Worker {
    * Bounded: it returns within `drainMs` and five seconds, whatever the graphs or the database do.
    */
   async stop(): Promise<void> {
-    if (this.#stopping.signal.aborted) return;
+    this.#stop ??= this.#stopOnce();
+    await this.#stop;
+  }
+
+  async #stopOnce(): Promise<void> {
     this.#stopping.abort();
     this.#bell.ring();
-    await Promise.race([this.#drain(), pause(this.#drainMs + 5_000)]);
+    await within(this.#drainMs + 5_000, this.#drain());
+    this.#stopped.abort();
     this.#context.log.info({ worker: this.name }, "worker-stopped");
   }
 
-  /** Resolves when a look at the ledger, begun after this call, finds nothing due while nothing runs. */
+  /** Resolves when a look at the ledger, begun after this call, finds nothing due while nothing runs; or on a stop. */
   async untilIdle(): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
     const idle = new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
     this.#bell.ring();
     await idle;
@@ -98,26 +110,34 @@ export class Worker {
 
   /** Resolves when nothing is left to do for its pipelines: no retry that waits, nothing that runs on any machine. */
   async untilDone(): Promise<void> {
-    const pipelines = this.#pipelines;
     while (!this.#stopping.signal.aborted) {
       await this.untilIdle();
-      const { pending, running } = await countOpenRuns(this.#context.pool, { pipelines });
-      if (pending + running === 0) return;
-      await this.#bell.wait(this.#leaseMs / 4);
+      if (await this.#nothingIsOpen()) return;
+      await pause(Math.min(200, this.#leaseMs / 4), this.#stopping.signal);
     }
   }
 
+  async #nothingIsOpen(): Promise<boolean> {
+    let open = true;
+    await this.#safely("open-runs-counted", async () => {
+      const { pending, running } = await countOpenRuns(this.#context.pool, { pipelines: this.#pipelines });
+      open = pending + running > 0;
+    });
+    return !open;
+  }
+
   async #drain(): Promise<void> {
-    await this.#untilEmpty(this.#drainMs);
+    await within(this.#drainMs, this.#untilEmpty());
     for (const { stop } of this.#slots.values()) stop.abort(new Stop("drained"));
-    await this.#untilEmpty(3_000);
+    await within(3_000, this.#untilEmpty());
     await this.#releaseLeftovers();
+    this.#stopped.abort();
     await Promise.all([this.#loops, this.#listener.stop()]);
     await this.#safely("worker-forgotten", () => forgetWorker(this.#context.pool, this.name));
   }
 
-  async #untilEmpty(ms: number): Promise<void> {
-    await Promise.race([Promise.all([...this.#slots.values()].map(({ done }) => done)), pause(ms)]);
+  async #untilEmpty(): Promise<void> {
+    await Promise.all([...this.#slots.values()].map(({ done }) => done));
   }
 
   async #releaseLeftovers(): Promise<void> {
@@ -131,17 +151,24 @@ export class Worker {
   async #fillSlots(): Promise<void> {
     for (let failures = 0; !this.#stopping.signal.aborted; ) {
       try {
-        const waiters = this.#idleWaiters.splice(0);
-        const claimed = await this.#claim();
+        const claimed = await this.#look();
         failures = 0;
-        if (claimed === 0 && this.#slots.size === 0) for (const tell of waiters) tell();
-        else this.#idleWaiters.push(...waiters);
         if (claimed === 0 || this.#slots.size >= this.#concurrency) await this.#bell.wait(this.#pollMs);
       } catch (error) {
         this.#context.log.warn({ kind: kindOf(error), failures }, "claim-failed");
         await pause(Math.min(5_000, 100 * 2 ** failures++), this.#stopping.signal);
       }
     }
+    for (const tell of this.#idleWaiters.splice(0)) tell();
+  }
+
+  /** Claims what there is; where nothing is due and nothing runs, tells those who asked before. */
+  async #look(): Promise<number> {
+    const asked = this.#idleWaiters.length;
+    const claimed = await this.#claim();
+    if (claimed === 0 && this.#slots.size === 0)
+      for (const tell of this.#idleWaiters.splice(0, asked)) tell();
+    return claimed;
   }
 
   async #claim(): Promise<number> {
@@ -154,32 +181,48 @@ export class Worker {
       limit,
       leaseMs: this.#leaseMs,
     });
+    if (this.#stopping.signal.aborted) return await this.#giveBack(runs);
     for (const run of runs) this.#fill(run);
     return runs.length;
+  }
+
+  /** What was claimed while the worker was told to stop. */
+  async #giveBack(runs: readonly ClaimedRun[]): Promise<number> {
+    if (runs.length === 0) return 0;
+    await releaseRuns(this.#context.pool, runs);
+    await wakeWorkers(this.#context.pool);
+    return 0;
   }
 
   #fill(run: ClaimedRun): void {
     const stop = new AbortController();
     const ids = { tenant: run.tenant_id, run: run.id, attempt: run.attempt + 1, pipeline: run.pipeline };
     const done = withRunIds(ids, () => this.#attempt(run, stop)).finally(() => {
-      this.#slots.delete(run.id);
+      this.#slots.delete(run.lease_token);
       this.#bell.ring();
     });
-    this.#slots.set(run.id, { run, stop, done });
+    this.#slots.set(run.lease_token, { run, stop, done });
   }
 
   async #attempt(run: ClaimedRun, stop: AbortController): Promise<void> {
     await this.#safely("attempt-abandoned", async () => {
-      const ending = await runAttempt(this.#context, run, stop);
+      const { ending, retryInMs } = await runAttempt(this.#context, run, stop);
+      if (retryInMs !== undefined) this.#bell.ringIn(retryInMs);
       this.#onEnded(run, ending);
     });
   }
 
+  #cancel(run: string): void {
+    for (const slot of this.#slots.values()) {
+      if (slot.run.id === run) slot.stop.abort(new Stop("cancelled"));
+    }
+  }
+
   /** Renews the leases of what runs; an attempt whose lease is gone, or that shall be cancelled, is stopped. */
   async #keepAlive(): Promise<void> {
-    while (!this.#stopping.signal.aborted || this.#slots.size > 0) {
+    while (!this.#stopped.signal.aborted) {
       await this.#safely("leases-renewed", () => this.#renew());
-      await pause(this.#leaseMs / 4, this.#slots.size > 0 ? undefined : this.#stopping.signal);
+      await pause(this.#leaseMs / 4, this.#stopped.signal);
     }
   }
 
@@ -187,18 +230,26 @@ export class Worker {
     const leases = this.#leases();
     const renewed = await renewLeases(this.#context.pool, leases, this.#leaseMs);
     const held = new Map(renewed.map((lease) => [lease.lease_token, lease]));
-    for (const { id, lease_token } of leases) {
+    for (const { lease_token } of leases) {
       const lease = held.get(lease_token);
-      if (!lease) this.#slots.get(id)?.stop.abort(new Stop("lease lost"));
-      else if (lease.cancel_requested) this.#slots.get(id)?.stop.abort(new Stop("cancelled"));
+      if (!lease) this.#slots.get(lease_token)?.stop.abort(new Stop("lease lost"));
+      else if (lease.cancel_requested) this.#slots.get(lease_token)?.stop.abort(new Stop("cancelled"));
     }
   }
 
-  /** Takes back what dead workers held, and deletes checkpoints that nobody needs any more. */
-  async #keepTidy(): Promise<void> {
+  /** Takes back what dead workers held. */
+  async #keepReaping(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       await this.#safely("expired-reaped", () => this.#reap());
       await pause(this.#leaseMs / 2, this.#stopping.signal);
+    }
+  }
+
+  /** Deletes checkpoints that nobody needs any more. */
+  async #keepTidy(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      await this.#safely("checkpoints-deleted", () => deleteOldCheckpoints(this.#context.pool));
+      await pause(tidyMs, this.#stopping.signal);
     }
   }
 
@@ -208,9 +259,8 @@ export class Worker {
     const reaped = await reapExpired(pool);
     if (reaped.length > 0) {
       log.warn({ runs: reaped.map(({ id }) => id) }, "leases-expired");
-      this.#bell.ring();
+      await wakeWorkers(pool);
     }
-    await deleteOldCheckpoints(pool);
   }
 
   #leases(): readonly ClaimedRun[] {

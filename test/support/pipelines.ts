@@ -1,4 +1,5 @@
-import { END, START, StateGraph } from "@langchain/langgraph";
+import { END, interrupt, Send, START, StateGraph } from "@langchain/langgraph";
+import { registry } from "@langchain/langgraph/zod";
 import { z } from "zod";
 import {
   defineIngestion,
@@ -8,6 +9,7 @@ import {
   Ingested,
   type Pipeline,
   packVector,
+  type Tools,
 } from "../../src/pipeline.ts";
 
 /** A base ingestion of one chunk, quick and without a model server, for tests of the runtime. */
@@ -46,11 +48,11 @@ export const plainBase = defineIngestion({
 export const Echo = z.object({ said: z.string(), events: z.array(Emitted).optional() });
 type Echo = z.infer<typeof Echo>;
 
-/** An enricher that answers what `answer` says. */
-export function echo(
-  answer: (entity: Entity, signal: AbortSignal | undefined) => Promise<unknown> | unknown,
-  definition: Partial<Omit<Parameters<typeof definePipeline<typeof Echo>>[0], "graph" | "output">> = {},
-): Pipeline {
+type Definition = Parameters<typeof definePipeline<typeof Echo>>[0];
+export type Given = Partial<Omit<Definition, "graph" | "output">>;
+
+/** An enricher of every ingested entity, tried three times without waiting long. */
+function enricher(definition: Given, graph: Definition["graph"]): Pipeline {
   return definePipeline({
     name: "echo",
     version: 1,
@@ -59,12 +61,84 @@ export function echo(
     retries: { attempts: 3, base: 1, most: 5 },
     ...definition,
     output: Echo,
-    graph: () =>
-      new StateGraph({ state: Entity.extend(Echo.shape), input: Entity, output: Echo })
-        .addNode("say", async (entity, { signal }) => (await answer(entity, signal)) as Echo, {
-          input: Entity,
-        })
-        .addEdge(START, "say")
-        .addEdge("say", END),
+    graph,
   }) as unknown as Pipeline;
+}
+
+/** An enricher that answers what `answer` says. */
+export function echo(
+  answer: (entity: Entity, signal: AbortSignal | undefined, tools: Tools) => Promise<unknown> | unknown,
+  definition: Given = {},
+): Pipeline {
+  return enricher(definition, (tools) =>
+    new StateGraph({ state: Entity.extend(Echo.shape), input: Entity, output: Echo })
+      .addNode("say", async (entity, { signal }) => (await answer(entity, signal, tools)) as Echo, {
+        input: Entity,
+      })
+      .addEdge(START, "say")
+      .addEdge("say", END),
+  );
+}
+
+export type Step = "one" | "two" | "three";
+
+const Stepping = Entity.extend(Echo.shape);
+
+/** An enricher of three steps, each of which says its name once `does` has let it. */
+export function threeSteps(
+  does: (step: Step, entity: Entity, signal: AbortSignal | undefined) => Promise<unknown> | unknown,
+  definition: Given = {},
+): Pipeline {
+  const step =
+    (name: Step) =>
+    async (entity: Entity & { said?: string }, { signal }: { signal?: AbortSignal }) => {
+      await does(name, entity, signal);
+      return { said: [entity.said, name].filter(Boolean).join(" ") };
+    };
+  return enricher(definition, () =>
+    new StateGraph({ state: Stepping, input: Entity, output: Echo })
+      .addNode("one", step("one"))
+      .addNode("two", step("two"))
+      .addNode("three", step("three"))
+      .addEdge(START, "one")
+      .addEdge("one", "two")
+      .addEdge("two", "three")
+      .addEdge("three", END),
+  );
+}
+
+const Visiting = Entity.extend(Echo.shape).extend({
+  heard: z.array(z.string()).register(registry, {
+    reducer: { fn: (heard: readonly string[], more: readonly string[]) => [...heard, ...more] },
+    default: () => [],
+  }),
+});
+const Visit = z.object({ item: z.string() });
+
+/** An enricher that visits each word of the text at once and says, sorted, what it heard. */
+export function visits(hear: (item: string) => Promise<string> | string, definition: Given = {}): Pipeline {
+  return enricher(definition, () =>
+    new StateGraph({ state: Visiting, input: Entity, output: Echo })
+      .addNode("set out", () => ({}))
+      .addNode("visit", async ({ item }) => ({ heard: [await hear(item)] }), { input: Visit })
+      .addNode("come back", ({ heard }) => ({ said: heard.toSorted().join(" ") }))
+      .addEdge(START, "set out")
+      .addConditionalEdges(
+        "set out",
+        ({ text }) => text.split(" ").map((item) => new Send("visit", { item })),
+        ["visit"],
+      )
+      .addEdge("visit", "come back")
+      .addEdge("come back", END),
+  );
+}
+
+/** An enricher that asks a person and says what it was told. */
+export function asking(question: unknown, definition: Given = {}): Pipeline {
+  return enricher(definition, () =>
+    new StateGraph({ state: Entity.extend(Echo.shape), input: Entity, output: Echo })
+      .addNode("ask", () => ({ said: String(interrupt(question)) }))
+      .addEdge(START, "ask")
+      .addEdge("ask", END),
+  );
 }

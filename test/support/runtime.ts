@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import pino from "pino";
 import { acceptEntities } from "../../src/intake.ts";
+import { listRuns } from "../../src/ledger/read.ts";
 import type { ClaimedRun } from "../../src/ledger/run.ts";
 import { openModels } from "../../src/models/models.ts";
 import type { Pipeline } from "../../src/pipeline.ts";
@@ -36,6 +37,39 @@ export function startWorker(context: Context, { url }: TestDatabase, options: Pa
   const worker = new Worker(context, { url, leaseMs: 2_000, drainMs: 0, ...options, onEnded });
   worker.start();
   return Object.assign(worker, { endings, [Symbol.asyncDispose]: () => worker.stop() });
+}
+
+/** Forgets all runs, so that no test finds what another left behind. For `afterEach`. */
+export async function emptyLedger({ pool }: TestDatabase): Promise<void> {
+  await pool.query(
+    "truncate pipeline_runs, tenant_controls, pipeline_controls, tenant_turns, checkpoints, checkpoint_blobs, checkpoint_writes",
+  );
+}
+
+/** Something that a graph can wait at: the test learns that it has come, and lets it go on. */
+export function gate() {
+  const [arrived, open] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  return {
+    /** Resolves once somebody stands at the gate. */
+    reached: arrived.promise,
+    open: () => open.resolve(),
+    async pass(): Promise<void> {
+      arrived.resolve();
+      await open.promise;
+    },
+  };
+}
+
+/** Never ends, and heeds no signal. */
+export function forever(): Promise<never> {
+  return new Promise(() => {});
+}
+
+/** The newest run of a pipeline about a scene, whole. */
+export async function runAbout({ pool }: Context, { source_id }: { source_id: string }, pipeline = "echo") {
+  const run = (await listRuns(pool, { source_id, pipeline, limit: 1 }))[0];
+  if (!run) throw new Error(`no run of ${pipeline} about ${source_id}`);
+  return run;
 }
 
 /** Takes in one scene of a new tenant. */
