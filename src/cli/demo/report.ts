@@ -1,9 +1,9 @@
 import { z } from "zod";
 import type { Db } from "../../db.ts";
 import { tallyRuns } from "../../ledger/read.ts";
-import type { Entity } from "../../pipeline.ts";
+import { type Entity, SourceType } from "../../pipeline.ts";
 import { enrichmentsBy } from "../../store/enrichments.ts";
-import { countEntities, entitiesOfType, type TypeCount } from "../../store/entities.ts";
+import { countEntities, entitiesOfType, readEntity, type TypeCount } from "../../store/entities.ts";
 
 const Mood = z.object({
   mood: z.string().nullable(),
@@ -13,13 +13,30 @@ const Mood = z.object({
   reason: z.string().optional(),
 });
 
+const Evidence = z.object({
+  quote: z.string(),
+  source_type: SourceType,
+  source_id: z.uuid(),
+  start: z.int(),
+  end: z.int(),
+});
+type Evidence = z.infer<typeof Evidence>;
+
 const Traits = z.object({
-  traits: z.array(z.object({ trait: z.string(), evidence: z.array(z.object({ quote: z.string() })) })),
+  traits: z.array(z.object({ trait: z.string(), evidence: z.array(Evidence) })),
   reason: z.string().nullable(),
 });
 
 export type SceneMood = z.infer<typeof Mood> & { readonly title: string; readonly source_id: string };
-export type CharacterTraits = z.infer<typeof Traits> & { readonly name: string; readonly source_id: string };
+
+/** A trait with the best quote for it, in the line where it stands. */
+export type ShownTrait = { readonly trait: string; readonly line: string; readonly from: string };
+export type CharacterTraits = {
+  readonly name: string;
+  readonly source_id: string;
+  readonly traits: readonly ShownTrait[];
+  readonly reason: string | null;
+};
 
 /** What the demo learnt, and what this run of it used. */
 export type DemoReport = {
@@ -71,11 +88,44 @@ async function sceneMoods(db: Db, tenant_id: string): Promise<readonly SceneMood
 }
 
 async function characterTraits(db: Db, tenant_id: string): Promise<readonly CharacterTraits[]> {
-  const traits = await outputsOf(db, tenant_id, "character-traits");
-  return (await entitiesOfType(db, tenant_id, "character")).flatMap(({ title, source_id }) => {
-    const output = traits.get(source_id);
-    return output ? [{ name: title, source_id, ...Traits.parse(output) }] : [];
-  });
+  const outputs = await outputsOf(db, tenant_id, "character-traits");
+  const characters = (await entitiesOfType(db, tenant_id, "character")).filter((c) =>
+    outputs.has(c.source_id),
+  );
+  return await Promise.all(
+    characters.map(async (character) => {
+      const { traits, reason } = Traits.parse(outputs.get(character.source_id));
+      const shown = traits.map(({ trait, evidence }) => showTrait(db, character, trait, evidence));
+      return {
+        name: character.title,
+        source_id: character.source_id,
+        traits: await Promise.all(shown),
+        reason,
+      };
+    }),
+  );
+}
+
+/** A scene shows a trait better than the character's own sheet, which only says it. */
+async function showTrait(
+  db: Db,
+  character: Entity,
+  trait: string,
+  evidence: readonly Evidence[],
+): Promise<ShownTrait> {
+  const best = evidence.find(({ source_id }) => source_id !== character.source_id) ?? evidence[0];
+  const entity = best && (await readEntity(db, { ...best, tenant_id: character.tenant_id }));
+  if (!entity) return { trait, line: best?.quote ?? "", from: "" };
+  return { trait, line: lineAround(entity.text, best), from: entity === character ? "" : entity.title };
+}
+
+/** The line of the text in which the quote stands, cut closely around it. */
+function lineAround(text: string, { start, end }: Evidence): string {
+  const from = Math.max(text.lastIndexOf("\n", start) + 1, start - 16);
+  const next = text.indexOf("\n", end);
+  const to = Math.min(next < 0 ? text.length : next, end + 24);
+  const isCut = { before: from > 0 && text[from - 1] !== "\n", after: to < text.length && text[to] !== "\n" };
+  return `${isCut.before ? "…" : ""}${text.slice(from, to).trim()}${isCut.after ? "…" : ""}`;
 }
 
 async function outputsOf(db: Db, tenant_id: string, pipeline: string): Promise<ReadonlyMap<string, unknown>> {

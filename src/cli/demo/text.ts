@@ -41,8 +41,9 @@ function height(valence: number): string {
 function characterText({ name, traits, reason }: CharacterTraits): string {
   if (traits.length === 0)
     return `  ${name}\n    ${styleText("dim", reason ?? "no trait is written anywhere")}`;
-  const rows = traits.slice(0, 4).map(({ trait, evidence }) => {
-    return `    ${trait.padEnd(14)}  ${styleText("dim", brief(evidence[0]?.quote ?? "", 70))}`;
+  const rows = traits.slice(0, 4).map(({ trait, line, from }) => {
+    const where = from === "" || from === name ? "" : ` (${from})`;
+    return `    ${trait.padEnd(14)}  ${styleText("dim", `${brief(line, 80 - where.length)}${where}`)}`;
   });
   return [`  ${name}`, ...rows].join("\n");
 }
