@@ -21,10 +21,9 @@ export type PoolOptions = {
 export function openPool(url: string, options: PoolOptions = {}): Pool {
   const { schema = "loregraph", max = 10, name = "loregraph", onError = () => {} } = options;
   const pool = new pg.Pool({
-    connectionString: url,
+    connectionString: withSearchPath(url, schema),
     max,
     application_name: name,
-    options: `-c search_path=${schema},public`,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
   });
@@ -33,6 +32,17 @@ export function openPool(url: string, options: PoolOptions = {}): Pool {
   // would end the process as well.
   pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
+}
+
+/** The URL whose connections mean `schema` by every unqualified name, beside the options that it has already. */
+export function withSearchPath(url: string, schema: string): string {
+  const [, before = url, query = ""] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
+  const parameters = new URLSearchParams(query);
+  const options = [parameters.get("options"), `-c search_path=${schema},public`].filter(
+    (option) => option !== null,
+  );
+  parameters.set("options", options.join(" "));
+  return `${before}?${parameters.toString().replaceAll("+", "%20")}`;
 }
 
 type Row<Schema extends z.ZodType> = z.infer<Schema>;
@@ -119,10 +129,15 @@ export function isConnectionError(error: unknown): boolean {
 
 /** Says that the database cannot be reached, with its address but never its password. */
 export function databaseUnavailable(url: string, cause: unknown): LoregraphError {
-  const { host, pathname } = new URL(url);
   return new LoregraphError(
     "DATABASE_UNAVAILABLE",
-    `no Postgres answers at ${host}${pathname}: ${messageOf(cause)}`,
+    `no Postgres answers at ${addressOf(url)}: ${messageOf(cause)}`,
     { cause },
   );
+}
+
+/** Host and database; a URL of a Unix socket has no host that `URL` can read. */
+function addressOf(url: string): string {
+  const { host = "", pathname = "" } = URL.parse(url) ?? {};
+  return host ? `${host}${pathname}` : url.replace(/^[^:]*:\/\/([^/@]*@)?/, "").replace(/\?.*$/s, "");
 }

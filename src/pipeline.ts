@@ -261,19 +261,9 @@ function build<Output extends z.ZodObject>(
   kind: Pipeline["kind"],
   definition: Definition<Output>,
 ): Pipeline<Output> {
-  const { name, version } = definition;
-  if (!/^[a-z][a-z0-9-]{0,62}$/.test(name)) {
-    throw new LoregraphError(
-      "PIPELINE_INVALID",
-      `expected a name of lower-case letters, digits and hyphens, got: ${name}`,
-    );
-  }
-  if (!Number.isSafeInteger(version) || version < 1) {
-    throw new LoregraphError(
-      "PIPELINE_INVALID",
-      `${name}: expected version to be a whole number from 1 on, got: ${version}`,
-    );
-  }
+  const { name } = definition;
+  const retries = { attempts: 5, base: 2_000, most: 600_000, ...definition.retries };
+  assertSound({ timeout: 600_000, priority: 0, ...definition, retries });
   return {
     prompts: [],
     outcome: () => "completed",
@@ -282,11 +272,31 @@ function build<Output extends z.ZodObject>(
     priority: 0,
     ...definition,
     kind,
-    retries: { attempts: 5, base: 2_000, most: 600_000, ...definition.retries },
+    retries,
     compile: async () => {
       // Loaded only here: neither the worker nor a graph's test needs it.
       const { studioTools } = await import("./studio.ts");
       return definition.graph(studioTools(name)).compile({ name });
     },
   };
+}
+
+/** Longer, and a timer fires at once. */
+const longestTimer = 2 ** 31 - 1;
+const milliseconds = z.number().positive().max(longestTimer);
+
+const Sound = z.object({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "expected lower-case letters, digits and hyphens"),
+  version: z.int().positive(),
+  timeout: milliseconds,
+  priority: z.int().min(-32_768).max(32_767),
+  retries: z.object({ attempts: z.int().positive(), base: milliseconds, most: milliseconds }),
+});
+
+function assertSound(definition: z.input<typeof Sound>): void {
+  const { error } = Sound.safeParse(definition);
+  if (!error) return;
+  throw new LoregraphError("PIPELINE_INVALID", `pipeline ${definition.name}:\n${z.prettifyError(error)}`, {
+    cause: error,
+  });
 }

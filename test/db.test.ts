@@ -105,3 +105,27 @@ test("names an unavailable database by host and name, never by its password", ()
   const { message } = databaseUnavailable("postgres://me:secret@db.example:5433/lore", new Error("refused"));
   expect(message).toBe("no Postgres answers at db.example:5433/lore: refused");
 });
+
+test("keeps the options that a URL already has", async () => {
+  const asked = new URL(url);
+  asked.searchParams.set("options", "-c statement_timeout=4321");
+  const own = openPool(asked.href);
+  try {
+    expect(await one(own, Word, "select current_setting('statement_timeout') as word")).toEqual({
+      word: "4321ms",
+    });
+    expect(await one(own, Word, "select current_schema() as word")).toEqual({ word: "loregraph" });
+  } finally {
+    await own.end();
+  }
+});
+
+test("says where it looked for a database, behind a Unix socket too", () => {
+  const refused = new Error("no such file");
+  const said = (address: string) => databaseUnavailable(address, refused).message;
+
+  expect(said("postgres://me:secret@db.test:5433/lore")).toBe(
+    "no Postgres answers at db.test:5433/lore: no such file",
+  );
+  expect(said("postgres://me:secret@/lore?host=/run/pg")).toBe("no Postgres answers at /lore: no such file");
+});

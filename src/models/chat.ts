@@ -73,7 +73,8 @@ function metered(note: (tokens: ChatTokens) => void): typeof fetch {
   };
 }
 
-const count = z.number().catch(0);
+/** A server's books are not ours to trust: what is no count is none. */
+const count = z.int().nonnegative().catch(0);
 const details = z.object({ cached_tokens: count }).catch({ cached_tokens: 0 });
 
 const Completion = z.object({
@@ -82,7 +83,11 @@ const Completion = z.object({
 
 /** The same, as the Responses API says it. */
 const Responded = z.object({
-  usage: z.object({ input_tokens: z.number(), output_tokens: count, input_tokens_details: details }),
+  usage: z.object({
+    input_tokens: z.number().pipe(count),
+    output_tokens: count,
+    input_tokens_details: details,
+  }),
 });
 
 /** What an answer's body says it cost: no tokens where the server does not say. */
@@ -91,12 +96,17 @@ function billed(body: string): ChatTokens {
   const responded = Responded.safeParse(json);
   if (responded.success) {
     const { input_tokens, output_tokens, input_tokens_details } = responded.data.usage;
-    return { in: input_tokens, cached: input_tokens_details.cached_tokens, out: output_tokens };
+    return tokens(input_tokens, input_tokens_details.cached_tokens, output_tokens);
   }
   const completion = Completion.safeParse(json);
   if (!completion.success) return { in: 0, cached: 0, out: 0 };
   const { prompt_tokens, completion_tokens, prompt_tokens_details } = completion.data.usage;
-  return { in: prompt_tokens, cached: prompt_tokens_details.cached_tokens, out: completion_tokens };
+  return tokens(prompt_tokens, prompt_tokens_details.cached_tokens, completion_tokens);
+}
+
+/** Cached tokens are some of those that went in. */
+function tokens(all: number, cached: number, out: number): ChatTokens {
+  return { in: all, cached: Math.min(cached, all), out };
 }
 
 // That the body is no JSON is the client's to raise, when it reads the same body.

@@ -102,7 +102,7 @@ const Vector = z.custom<Vector>(
 
 const Answer = z.object({ data: z.array(z.object({ index: z.int().nonnegative(), embedding: Vector })) });
 
-const Billed = z.object({ usage: z.object({ prompt_tokens: z.number() }) });
+const Billed = z.object({ usage: z.object({ prompt_tokens: z.int().nonnegative() }) });
 
 // LangChain's OpenAIEmbeddings drops the usage and takes no signal; the client beneath it has both.
 async function embedBatch(

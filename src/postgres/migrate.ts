@@ -28,6 +28,7 @@ export async function migrate(source: string | Pool, options: MigrateOptions): P
     await connect(client);
     await waitForTurn(client, options);
     await makeSchema(client, options.schema);
+    await refuseNewer(client, options);
     const names = await pendingMigrations(client, options);
     for (const name of names) await apply(client, name, options);
     return names;
@@ -46,6 +47,15 @@ export async function pendingMigrations(db: Db, options: MigrateOptions): Promis
     .map((file) => file.slice(0, -".sql".length))
     .filter((name) => !applied.has(name))
     .sort();
+}
+
+/** An older program on a newer database would write what the newer one no longer means. */
+async function refuseNewer(db: Db, { schema, folder = ownMigrations() }: MigrateOptions): Promise<void> {
+  const own = new Set((await readdir(folder)).map((file) => file.replace(/\.sql$/, "")));
+  const unknown = [...(await appliedMigrations(db, schema))].filter((name) => !own.has(name));
+  if (unknown.length === 0) return;
+  const message = `the database was migrated by a newer version (${unknown.sort().join(", ")}): use that one`;
+  throw new LoregraphError("MIGRATION_FAILED", message);
 }
 
 const table = "migrations";
