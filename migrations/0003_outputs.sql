@@ -9,7 +9,6 @@ create table documents (
   source_version   integer     not null,
   kind             text        not null check (kind in ('empty', 'structured', 'dialogue', 'narration')),
   language         text,
-  mentions         jsonb       not null default '[]' check (jsonb_typeof(mentions) = 'array'),
   pipeline_version integer     not null,
   model            text        not null,
   prompt_hash      text        not null,
@@ -19,8 +18,6 @@ create table documents (
   primary key (tenant_id, source_type, source_id),
   foreign key (tenant_id, source_type, source_id) references entities on delete cascade
 );
-
-comment on column documents.mentions is 'Whom the text speaks of; what is known of them is stale when it changes or goes';
 
 create table chunks (
   tenant_id    uuid    not null,

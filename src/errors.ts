@@ -6,7 +6,7 @@
  */
 export const errorCodes = {
   CONFIG_INVALID: { status: 500, retry: false, solve: "Correct the named setting and start again." },
-  INPUT_INVALID: { status: 400, retry: false, solve: "Correct the named field and send it again." },
+  INPUT_INVALID: { status: 400, retry: false, solve: "Correct what is named and try again." },
   INPUT_TOO_LARGE: { status: 413, retry: false, solve: "Split the text, or raise LOREGRAPH_MAX_TEXT_CHARS." },
   FILE_UNREADABLE: { status: 400, retry: false, solve: "Name a readable text file." },
   NOT_FOUND: { status: 404, retry: false, solve: "Check the id and the tenant." },

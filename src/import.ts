@@ -13,10 +13,14 @@ import { type Change, entitiesOfSource, type Known } from "./store/entities.ts";
 export type ImportOptions = {
   readonly tenant_id: string;
   readonly path: string;
+  /** What the file is known by within the tenant. Defaults to its name without folders. */
+  readonly source?: string | undefined;
   /** The longest text of one entity, in UTF-16 code units. */
   readonly maxTextChars: number;
   /** Told of each page of entities that is committed. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Ends the import between two pages, with its reason. */
+  readonly signal?: AbortSignal;
 };
 
 /** What an import did. `rejected` names the lines that did not go in; all the others did. */
@@ -29,35 +33,82 @@ export type ImportReport = {
   readonly rejected: readonly Rejected[];
 };
 
-/** How many entities are one transaction. */
+/** How much is one transaction: so many entities, or so many characters of text. */
 const pageSize = 200;
+const pageChars = 4_000_000;
 
 /**
  * Takes in a novel (plain text or Markdown) or a file of JSON Lines. Importing the same file again changes only what
  * changed and deletes what is gone; where lines were rejected nothing is deleted, since they may be what is missing.
- * It may be killed at any point: importing again completes it.
+ * It may be killed at any point: importing again completes it. Two imports of one file take turns.
  */
 export async function importFile(
   pool: Pool,
   registry: Registry,
   options: ImportOptions,
 ): Promise<ImportReport> {
-  const { tenant_id, path, onProgress = () => {} } = options;
-  const file = basename(path);
-  const source = `file:${file}`;
-  const { text, encoding, notes } = decodeFile(path, await readBytes(path));
+  const file = options.source ?? basename(options.path);
+  const decoded = decodeFile(options.path, await readBytes(options.path));
+  const given = { ...options, file, source: `file:${file}`, decoded };
+  return await alone(pool, given, () => takeIn(pool, registry, given));
+}
+
+type Given = ImportOptions & {
+  readonly file: string;
+  readonly source: string;
+  readonly decoded: ReturnType<typeof decodeText>;
+};
+
+/**
+ * Does `work` while no other import of this source goes on: each compares the file with what is stored, and deletes
+ * what it does not find. The lock is a connection's own, so a killed import holds none.
+ */
+async function alone<Result>(
+  pool: Pool,
+  { tenant_id, source }: Given,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const client = await pool.connect();
+  try {
+    await client.query("select pg_advisory_lock(hashtextextended($1, 0))", [`import ${tenant_id} ${source}`]);
+    return await work();
+  } finally {
+    client.release(true);
+  }
+}
+
+async function takeIn(pool: Pool, registry: Registry, given: Given): Promise<ImportReport> {
+  const { tenant_id, file, source, decoded, signal, onProgress = () => {} } = given;
   const known = await entitiesOfSource(pool, tenant_id, source);
-  const { drafts, rejected, repairs } = await draftsOf(options, file, text, known);
+  const { drafts, rejected, repairs } = await draftsOf(given, known);
 
   const counts = { created: 0, changed: 0, moved: 0, unchanged: 0, deleted: 0 };
-  for (let at = 0; at < drafts.length; at += pageSize) {
-    const page = drafts.slice(at, at + pageSize);
+  let done = 0;
+  for (const page of pagesOf(drafts)) {
+    signal?.throwIfAborted();
     const upserted = await acceptEntities(pool, registry, { tenant_id, source, entities: page });
     for (const { change } of upserted) counts[change]++;
-    onProgress(Math.min(at + pageSize, drafts.length), drafts.length);
+    done += page.length;
+    onProgress(done, drafts.length);
   }
   if (rejected.length === 0) counts.deleted = await removeGone(pool, registry, tenant_id, known, drafts);
+  const { encoding, notes } = decoded;
   return { file, encoding, notes: [...notes, ...repairs], counts, types: countTypes(drafts), rejected };
+}
+
+function* pagesOf(drafts: readonly Draft[]): Generator<readonly Draft[]> {
+  let page: Draft[] = [];
+  let chars = 0;
+  for (const draft of drafts) {
+    if (page.length === pageSize || (page.length > 0 && chars + draft.text.length > pageChars)) {
+      yield page;
+      page = [];
+      chars = 0;
+    }
+    page.push(draft);
+    chars += draft.text.length;
+  }
+  if (page.length > 0) yield page;
 }
 
 function decodeFile(path: string, bytes: Uint8Array): ReturnType<typeof decodeText> {
@@ -76,7 +127,9 @@ async function readBytes(path: string): Promise<Uint8Array> {
     return await readFile(path);
   } catch (cause) {
     if (cause instanceof LoregraphError) throw cause;
-    throw new LoregraphError("FILE_UNREADABLE", `cannot read ${path}: ${messageOf(cause)}`, { cause });
+    const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+    const why = missing ? `there is no file ${path}` : `cannot read ${path}: ${messageOf(cause)}`;
+    throw new LoregraphError("FILE_UNREADABLE", why, { cause });
   }
 }
 
@@ -88,16 +141,14 @@ type Drafts = {
 };
 
 async function draftsOf(
-  { tenant_id, maxTextChars }: ImportOptions,
-  file: string,
-  text: string,
+  { tenant_id, maxTextChars, path, file, decoded: { text } }: Given,
   known: readonly Known[],
 ): Promise<Drafts> {
-  if ([".jsonl", ".ndjson"].includes(extname(file).toLowerCase())) {
+  if (text.trim() === "") throw new LoregraphError("FILE_UNREADABLE", `${path} is empty`);
+  if ([".jsonl", ".ndjson"].includes(extname(path).toLowerCase())) {
     const { drafts, rejected, notes } = await jsonLineDrafts(text.split("\n"), { maxTextChars });
     return { drafts, rejected, repairs: notes.map(({ line, reason }) => `line ${line}: ${reason}`) };
   }
-  if (text.trim() === "") throw new LoregraphError("FILE_UNREADABLE", `${file} is empty`);
   const drafts = novelDrafts({ tenant_id, file, text, known: known.filter(isPlaced) });
   return { drafts, rejected: [], repairs: storable(text).notes };
 }

@@ -52,6 +52,11 @@ export function inspectFile(file: string, bytes: Uint8Array): Inspection {
   };
 }
 
+/** The text that an inspection's offsets count: with the byte order mark, where the file has one. */
+export function inspectedText(bytes: Uint8Array): string {
+  return `${startsWithMark(bytes) ? "\ufeff" : ""}${decodeText(bytes).text}`;
+}
+
 /** The spoken lines of the book; a licence quotes, but nobody speaks in it. */
 function bookDialogue(text: string): readonly Utterance[] {
   const { start, end } = findGutenberg(normalise(text)) ?? { start: 0, end: text.length };

@@ -1,6 +1,6 @@
 import { type Pool, transaction } from "./db.ts";
 import { cancelRunsOf } from "./ledger/steer.ts";
-import { publish } from "./publish.ts";
+import { publish, withMentions } from "./publish.ts";
 import type { Registry } from "./registry.ts";
 import {
   type Deleted,
@@ -10,6 +10,7 @@ import {
   type Upserted,
   upsertEntities,
 } from "./store/entities.ts";
+import { formerMentions } from "./store/mentions.ts";
 
 export type Intake = {
   readonly tenant_id: string;
@@ -45,16 +46,17 @@ export async function removeEntities(
   keys: readonly Pick<EntityKey, "source_type" | "source_id">[],
 ): Promise<readonly Deleted[]> {
   return await transaction(pool, async (db) => {
+    const spokenOf = await formerMentions(db, tenant_id, keys);
     const deleted = await deleteEntities(db, tenant_id, keys);
     await cancelRunsOf(db, tenant_id, deleted);
     await publish(
       db,
       registry,
-      deleted.map(({ mentions, metadata, ...entity }) => ({
+      deleted.map((entity) => ({
         ...entity,
         tenant_id,
         event: "entity.deleted",
-        metadata: { ...metadata, ...(mentions?.length ? { mentions } : {}) },
+        metadata: withMentions(entity.metadata, spokenOf(entity)),
       })),
     );
     return deleted;

@@ -1,6 +1,6 @@
 import type { Db } from "./db.ts";
 import { enqueueRuns } from "./ledger/enqueue.ts";
-import type { Pipeline } from "./pipeline.ts";
+import type { Mention, Metadata, Pipeline } from "./pipeline.ts";
 import { type Routable, route } from "./router.ts";
 import { appendEvents } from "./store/events.ts";
 import { readFlags } from "./store/flags.ts";
@@ -39,4 +39,12 @@ async function flagsWhereAsked(
 ) {
   const asked = [...pipelines.values()].some(({ trigger }) => trigger.flag !== undefined);
   return asked ? await readFlags(db, [...new Set(events.map(({ tenant_id }) => tenant_id))]) : new Map();
+}
+
+/** An event's metadata with whom its text speaks of, each once; most events carry just what their entity does. */
+export function withMentions(metadata: Metadata, mentions: readonly Mention[]): Metadata {
+  const distinct = new Map(
+    mentions.map((mention) => [`${mention.source_type} ${mention.source_id}`, mention]),
+  );
+  return distinct.size > 0 ? { ...metadata, mentions: [...distinct.values()] } : metadata;
 }

@@ -22,7 +22,15 @@ const wrongUse: readonly ErrorCode[] = [
 
 const noDatabase: readonly ErrorCode[] = ["DATABASE_UNAVAILABLE", "EMBEDDED_POSTGRES", "MIGRATION_FAILED"];
 
+/** The process was asked to end before its work was done. */
+export class Interrupted extends Error {
+  constructor() {
+    super("interrupted; the same command goes on from here");
+  }
+}
+
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof Interrupted) return exitCodes.interrupted;
   if (!(error instanceof LoregraphError)) return exitCodes.failed;
   if (wrongUse.includes(error.code)) return exitCodes.wrongUse;
   return noDatabase.includes(error.code) ? exitCodes.noDatabase : exitCodes.failed;

@@ -1,16 +1,22 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import { z } from "zod";
 import { LoregraphError } from "../errors.ts";
+import { nearest } from "../sources/nearest.ts";
 
 /** A command with what all of them share. `--json` prints JSON alone on stdout; progress and logs go to stderr. */
 export function newCommand(name: string, summary: string, example: string) {
   return new Command(name)
     .description(summary)
     .addOption(new Option("--json", "print JSON instead of text"))
-    .addHelpText("after", `\nExample:\n  ${example}`)
+    .addHelpText("after", exampleText(example))
     .showSuggestionAfterError()
     .showHelpAfterError("(--help shows what there is)")
     .allowExcessArguments(false);
+}
+
+/** The part of a command's help that shows how it is called. */
+export function exampleText(example: string): string {
+  return `\nExample:\n  npx ${example}`;
 }
 
 /** A tenant's id, for `--tenant`. */
@@ -25,6 +31,18 @@ export function uuid(what: string) {
   };
 }
 
+/** Says that no such pipeline exists, and which one was likely meant. */
+export function unknownPipeline(name: string, known: Iterable<string>): LoregraphError {
+  const names = [...known];
+  const near = nearest(name, names);
+  return new LoregraphError(
+    "INPUT_INVALID",
+    near
+      ? `unknown pipeline ${name}, did you mean ${near}?`
+      : `expected a pipeline of ${names.join(", ")}, got: ${name}`,
+  );
+}
+
 /** Reads an option's value as a whole number from `least` on. */
 export function wholeNumber(what: string, least: number) {
   return (value: string): number => {
@@ -37,10 +55,14 @@ export function wholeNumber(what: string, least: number) {
   };
 }
 
-/** Reads an option's value as a comma-separated list. */
-export function list(value: string): readonly string[] {
-  return value
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => part !== "");
+/** Reads an option's value as a comma-separated list of at least one name. */
+export function list(what: string) {
+  return (value: string): readonly string[] => {
+    const names = value
+      .split(",")
+      .map((part) => part.trim())
+      .filter((part) => part !== "");
+    if (names.length > 0) return names;
+    throw new LoregraphError("INPUT_INVALID", `expected ${what} to be names, got: ${JSON.stringify(value)}`);
+  };
 }

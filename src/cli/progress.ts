@@ -19,7 +19,7 @@ function bar(what: string, stream: NodeJS.WriteStream): Progress {
   return {
     update: (done, total, note = "") => {
       const filled = total > 0 ? Math.round((width * Math.min(done, total)) / total) : 0;
-      const line = `${what} ${styleText("cyan", "█".repeat(filled))}${"░".repeat(width - filled)} ${counted(done, total)} ${note}`;
+      const line = `${what} ${styleText("cyan", "█".repeat(filled), { stream })}${"░".repeat(width - filled)} ${counted(done, total)} ${note}`;
       stream.write(`\r\u001b[2K${line}`);
       drawn = true;
     },

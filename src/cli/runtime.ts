@@ -1,8 +1,8 @@
-import { LoregraphError } from "../errors.ts";
 import { openModels } from "../models/models.ts";
 import { loadRegistry } from "../registry.ts";
 import { openLog } from "../telemetry/log.ts";
 import type { Context } from "../worker/context.ts";
+import { unknownPipeline } from "./program.ts";
 import type { Session } from "./session.ts";
 
 /** What a worker of this process needs: the pipelines, the models and a log, beside the session's pool. */
@@ -25,6 +25,5 @@ export function chosenPipelines(
 ): readonly string[] | undefined {
   const unknown = names?.find((name) => !registry.has(name));
   if (unknown === undefined) return names;
-  const known = [...registry.keys()].join(", ");
-  throw new LoregraphError("INPUT_INVALID", `expected a pipeline of ${known}, got: ${unknown}`);
+  throw unknownPipeline(unknown, registry.keys());
 }

@@ -1,7 +1,10 @@
+import { once } from "node:events";
 import { type Config, readConfig } from "../config.ts";
-import { openPool, type Pool } from "../db.ts";
+import { databaseUnavailable, isConnectionError, openPool, type Pool } from "../db.ts";
+import { LoregraphError } from "../errors.ts";
 import { connectPostgres } from "../postgres/connect.ts";
 import { migrate } from "../postgres/migrate.ts";
+import { exitCodes, Interrupted } from "./exit-codes.ts";
 
 /** What a command that needs the database is given; it is closed when the command ends. */
 export type Session = {
@@ -9,6 +12,8 @@ export type Session = {
   readonly url: string;
   readonly embedded: boolean;
   readonly pool: Pool;
+  /** Fires when the process is asked to end. */
+  readonly signal: AbortSignal;
 };
 
 export type SessionOptions = {
@@ -25,6 +30,7 @@ export async function withSession<Result>(
 ): Promise<Result> {
   const config = readConfig();
   const { url, embedded, release } = await connectPostgres(config, { onProgress });
+  const { signal, forget } = heedSignals();
   try {
     await migrate(url, {
       schema: config.schema,
@@ -32,12 +38,41 @@ export async function withSession<Result>(
     });
     const pool = openPool(url, { schema: config.schema, max: connections });
     try {
-      return await work({ config, url, embedded, pool });
+      return await work({ config, url, embedded, pool, signal });
+    } catch (error) {
+      throw error instanceof LoregraphError || !isConnectionError(error)
+        ? error
+        : databaseUnavailable(url, error);
     } finally {
       await pool.end();
     }
   } finally {
+    forget();
     await release();
+  }
+}
+
+/** The first SIGINT or SIGTERM asks `work` to end, so that it leaves nothing behind; a second one ends the process. */
+function heedSignals(): { readonly signal: AbortSignal; forget(): void } {
+  const asked = new AbortController();
+  const hear = () =>
+    asked.signal.aborted ? process.exit(exitCodes.interrupted) : asked.abort(new Interrupted());
+  process.on("SIGINT", hear).on("SIGTERM", hear);
+  return { signal: asked.signal, forget: () => void process.off("SIGINT", hear).off("SIGTERM", hear) };
+}
+
+/** Resolves when the signal fires. */
+export async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
+}
+
+/** What `work` finds, or null where the database is away: for what is only told, so that it ends nothing. */
+export async function unlessAway<Result>(work: Promise<Result>): Promise<Result | null> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isConnectionError(error)) return null;
+    throw error;
   }
 }
 

@@ -7,16 +7,22 @@ export function nearest(written: string, words: readonly string[]): string | und
   return near && near.edits <= most ? near.word : undefined;
 }
 
-/** Levenshtein's distance: insertions, deletions and substitutions of single letters. */
+/** Insertions, deletions and substitutions of single letters, and swaps of two neighbours. */
 function editsBetween(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, at) => at);
+  const rows = [Array.from({ length: to.length + 1 }, (_, at) => at)];
   for (let at = 1; at <= from.length; at++) {
-    const next = [at];
+    const row = [at];
     for (let column = 1; column <= to.length; column++) {
-      const kept = (row[column - 1] ?? 0) + (from[at - 1] === to[column - 1] ? 0 : 1);
-      next.push(Math.min(kept, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1));
+      const edits = (up: number, left: number) => rows[at - up]?.[column - left] ?? 0;
+      const kept = edits(1, 1) + (from[at - 1] === to[column - 1] ? 0 : 1);
+      const swapped = areSwapped(from, at, to, column) ? edits(2, 2) + 1 : kept;
+      row.push(Math.min(kept, edits(1, 0) + 1, (row[column - 1] ?? 0) + 1, swapped));
     }
-    row = next;
+    rows.push(row);
   }
-  return row.at(-1) ?? 0;
+  return rows.at(-1)?.at(-1) ?? 0;
+}
+
+function areSwapped(from: string, at: number, to: string, column: number): boolean {
+  return at > 1 && column > 1 && from[at - 1] === to[column - 2] && from[at - 2] === to[column - 1];
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many, maybeOne, one } from "../db.ts";
+import { type Db, execute, many, maybeOne } from "../db.ts";
 import { sha256 } from "../hash.ts";
 import {
   Chunk,
@@ -7,7 +7,6 @@ import {
   embeddedText,
   type Ingested,
   type IngestionPipeline,
-  Mention,
   type Stamp,
   TextKind,
   unpackVector,
@@ -18,8 +17,6 @@ import { searchable } from "./words.ts";
 /**
  * Stores what base ingestion made of an entity in place of what it made before: document, chunks, vectors, words.
  * Only an ingestion pipeline's answer fits; nothing else writes these tables.
- *
- * @returns whom the text that stood there before spoke of.
  */
 export async function storeDocument(
   db: Db,
@@ -31,9 +28,9 @@ export async function storeDocument(
     readonly run_id: string;
     readonly answer: Ingested;
   },
-): Promise<readonly Mention[]> {
+): Promise<void> {
   const { key, source_version, stamp, run_id, answer } = document;
-  const { before } = await one(db, Before, documentSql, [
+  await execute(db, documentSql, [
     ...columns(key),
     source_version,
     answer.kind,
@@ -43,7 +40,6 @@ export async function storeDocument(
     stamp.prompt_hash,
     stamp.input_hash,
     run_id,
-    JSON.stringify(answer.mentions),
   ]);
   await execute(
     db,
@@ -51,23 +47,16 @@ export async function storeDocument(
     columns(key),
   );
   if (answer.chunks.length > 0) await insertChunks(db, key, stamp.model, answer);
-  return before ?? [];
 }
-
-const Before = z.object({ before: z.array(Mention).nullable() });
 
 const documentSql = `
   insert into documents (tenant_id, source_type, source_id, source_version, kind, language,
-    pipeline_version, model, prompt_hash, input_hash, run_id, mentions)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    pipeline_version, model, prompt_hash, input_hash, run_id)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
   on conflict (tenant_id, source_type, source_id) do update set
     source_version = excluded.source_version, kind = excluded.kind, language = excluded.language,
     pipeline_version = excluded.pipeline_version, model = excluded.model, prompt_hash = excluded.prompt_hash,
-    input_hash = excluded.input_hash, run_id = excluded.run_id, mentions = excluded.mentions, stored_at = now()
-  returning (
-    select mentions from documents before
-    where before.tenant_id = $1 and before.source_type = $2 and before.source_id = $3
-  ) as before`;
+    input_hash = excluded.input_hash, run_id = excluded.run_id, stored_at = now()`;
 
 async function insertChunks(db: Db, key: EntityKey, model: string, answer: Ingested): Promise<void> {
   const rows = answer.chunks.map((chunk, ordinal) => ({

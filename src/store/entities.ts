@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Db, many, maybeOne } from "../db.ts";
-import { Entity, Mention, type Metadata, SourceType } from "../pipeline.ts";
+import { Entity, type Metadata, SourceType } from "../pipeline.ts";
 import { storableJson } from "./storable.ts";
 
 export type EntityKey = Pick<Entity, "tenant_id" | "source_type" | "source_id">;
@@ -97,16 +97,10 @@ function differs(one: string, other: string): string {
   return `${content(one)} is distinct from ${content(other)}`;
 }
 
-const Deleted = Entity.pick({ source_type: true, source_id: true, version: true, metadata: true }).extend({
-  mentions: z.array(Mention).nullable(),
-});
+const Deleted = Entity.pick({ source_type: true, source_id: true, version: true, metadata: true });
 export type Deleted = z.infer<typeof Deleted>;
 
-/**
- * Deletes entities and, with them, their documents, chunks, vectors and enrichments.
- *
- * @returns those that were there, with whom their texts spoke of.
- */
+/** Deletes entities and, with them, their documents, chunks, vectors and enrichments. Returns those that were there. */
 export async function deleteEntities(
   db: Db,
   tenant_id: string,
@@ -117,11 +111,7 @@ export async function deleteEntities(
     Deleted,
     `delete from entities
      where tenant_id = $1 and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))
-     returning source_type, source_id, version + 1 as version, metadata, (
-       select mentions from documents
-       where documents.tenant_id = $1 and documents.source_type = entities.source_type
-         and documents.source_id = entities.source_id
-     ) as mentions`,
+     returning source_type, source_id, version + 1 as version, metadata`,
     [tenant_id, keys.map((k) => k.source_type), keys.map((k) => k.source_id)],
   );
 }

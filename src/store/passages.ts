@@ -5,7 +5,7 @@ import { isSpaced, searchWords } from "./words.ts";
 /**
  * The chunks in which one of `names` stands as whole words, with the case of its letters: "Rose" is neither in
  * "Roses" nor in "Primrose", but in "Rose’s". In reading order: that of the entities among their siblings, each
- * before its children. `limit` defaults to 200.
+ * before its children. Where there are more than `limit`, they are picked evenly from first to last; it defaults to 200.
  */
 export async function findPassages(
   db: Db,
@@ -17,12 +17,21 @@ export async function findPassages(
   if (named.length === 0) return [];
   const words = wholeWords(named);
   const found: Passage[] = [];
-  for (let page = 0; found.length < limit; page++) {
-    const passages = await candidates(db, tenant_id, named, { limit, offset: page * limit });
-    found.push(...passages.filter(({ text }) => words.test(text)));
-    if (passages.length < limit) break;
+  for (let offset = 0; ; offset += pageSize) {
+    const page = await candidates(db, tenant_id, named, { limit: pageSize, offset });
+    found.push(...page.filter(({ text }) => words.test(text)));
+    if (page.length < pageSize) return spread(found, limit);
   }
-  return found.slice(0, limit);
+}
+
+const pageSize = 2_000;
+
+/** `most` of the items, as far apart as each other, so that a book is read to its end. */
+function spread<Item>(items: readonly Item[], most: number): readonly Item[] {
+  if (items.length <= most) return items;
+  return items.filter(
+    (_, nth) => Math.floor((nth * most) / items.length) !== Math.floor(((nth - 1) * most) / items.length),
+  );
 }
 
 // Where a script sets no spaces, every word touches its neighbours: there a name ends where it ends.

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Db, many } from "../db.ts";
-import { Mention, SourceType } from "../pipeline.ts";
+import { SourceType } from "../pipeline.ts";
 import { excerpt, wordEnd, wordStart } from "./excerpt.ts";
 import { indexed, searchWords } from "./words.ts";
 
@@ -70,33 +70,3 @@ async function excerptsOf(db: Db, query: string, found: readonly Found[]): Promi
   );
   return rows.map(({ words }, nth) => excerpt(found[nth]?.text ?? "", words));
 }
-
-/** The characters of a tenant, but for `self`, whose title, a capitalised word of it, or an alias stands in `text`. */
-export async function findMentions(
-  db: Db,
-  tenant_id: string,
-  self: string,
-  text: string,
-): Promise<readonly Mention[]> {
-  return await many(db, Mention, mentionsSql, [tenant_id, self, text]);
-}
-
-// Too much found costs a run that ends as unchanged; too little would leave what is known of somebody stale.
-const mentionsSql = `
-  select source_type, source_id
-  from entities
-  where tenant_id = $1 and source_type = 'character' and source_id <> $2
-    and exists (
-      select from (
-        select title as name
-        union all
-        select word from regexp_split_to_table(title, '\\s+') word
-        where word ~ '^[^[:lower:]]' and word !~* '^(the|mrs?|miss|ms|dr|sir|lady|lord|captain)[.]?$'
-        union all
-        select alias from jsonb_array_elements_text(
-          case when jsonb_typeof(metadata -> 'aliases') = 'array' then metadata -> 'aliases' else '[]' end
-        ) alias
-      ) named
-      where length(name) > 1 and strpos($3, name) > 0
-    )
-  order by source_type, source_id`;

@@ -19,7 +19,7 @@ const configs: Readonly<Record<string, string>> = {
   tr: "turkish",
 };
 
-export function searchConfig(language: string | null): string {
+function searchConfig(language: string | null): string {
   return configs[language ?? ""] ?? "simple";
 }
 

@@ -15,11 +15,12 @@ import {
   type Stamp,
   type Usage,
 } from "../pipeline.ts";
-import { publish } from "../publish.ts";
+import { publish, withMentions } from "../publish.ts";
 import type { Routable } from "../router.ts";
 import { confirmDocument, storeDocument } from "../store/documents.ts";
 import { storeEnrichment } from "../store/enrichments.ts";
 import type { EntityKey } from "../store/entities.ts";
+import { formerMentions } from "../store/mentions.ts";
 import { storableJson, storableText } from "../store/storable.ts";
 import { backoff } from "./backoff.ts";
 import type { Context } from "./context.ts";
@@ -141,10 +142,12 @@ async function commitAnswer(
   const { events, output } = splitEvents(storableJson(answer));
   const outcome = pipeline.outcome(answer);
   await succeedRun(db, run, { outcome, stamp, usage });
-  const before: Mention[] = [];
+  const spokenOf = isIngestion(pipeline)
+    ? (await formerMentions(db, entity.tenant_id, [entity]))(entity)
+    : [];
   if (isIngestion(pipeline)) {
     const document = { key: entity, source_version: entity.version, stamp, run_id: run.id };
-    before.push(...(await storeDocument(db, pipeline, { ...document, answer: Ingested.parse(output) })));
+    await storeDocument(db, pipeline, { ...document, answer: Ingested.parse(output) });
   } else if (outcome !== "eval_rejected") {
     const enrichment = {
       key: entity,
@@ -155,7 +158,7 @@ async function commitAnswer(
     };
     await storeEnrichment(db, { ...enrichment, run_id: run.id, output });
   }
-  const own = ownEvent(pipeline, entity, outcome, [...before, ...mentionsIn(output)]);
+  const own = ownEvent(pipeline, entity, outcome, [...spokenOf, ...mentionsIn(output)]);
   await publish(db, registry, [own, ...events.map((event) => about(entity, event))], run.id);
 }
 
@@ -231,19 +234,13 @@ function ownEvent(
   return isIngestion(pipeline)
     ? about(entity, {
         event: "entity.ingested",
-        metadata: { ...entity.metadata, ...(mentions.length > 0 ? { mentions: distinct(mentions) } : {}) },
+        metadata: withMentions(entity.metadata, mentions),
       })
     : about(entity, { event: "entity.enriched", metadata: { pipeline: pipeline.name, outcome } });
 }
 
 function mentionsIn({ mentions }: Record<string, unknown>): readonly Mention[] {
   return Mention.array().catch([]).parse(mentions);
-}
-
-function distinct(mentions: readonly Mention[]): readonly Mention[] {
-  return [
-    ...new Map(mentions.map((mention) => [`${mention.source_type} ${mention.source_id}`, mention])).values(),
-  ];
 }
 
 function about(

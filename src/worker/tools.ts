@@ -4,8 +4,8 @@ import { sha256 } from "../hash.ts";
 import type { Models } from "../models/models.ts";
 import type { Entity, Pipeline, Reader, Stamp } from "../pipeline.ts";
 import { previousOutput } from "../store/enrichments.ts";
+import { findMentions } from "../store/mentions.ts";
 import { findPassages } from "../store/passages.ts";
-import { findMentions } from "../store/search.ts";
 
 /** What a graph may read: its own tenant, and nothing of another. */
 export function readerFor(db: Db, entity: Entity, pipeline: string): Reader {

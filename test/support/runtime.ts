@@ -12,7 +12,7 @@ import { Worker, type WorkerOptions } from "../../src/worker/worker.ts";
 import type { TestDatabase } from "./database.ts";
 import { plainBase } from "./pipelines.ts";
 
-export const localModels = openModels({
+const localModels = openModels({
   apiKey: undefined,
   baseUrl: undefined,
   chatModel: "unused",

@@ -86,3 +86,18 @@ test("does not read a character again for a text that says nothing of it", async
 
   expect(read).toEqual([mara.source_id]);
 });
+
+test("reads a character again when a text changes that spoke of it before it was there", async () => {
+  const { context, read, take } = setUp();
+  await using worker = startWorker(context, database);
+  const pier = scene("Mara was brave on the pier that night.");
+  await take(pier);
+  await worker.untilIdle();
+  await take(mara);
+  await worker.untilIdle();
+  expect(read).toHaveLength(1);
+
+  await take({ ...pier, text: "Tobin was brave on the pier that night." });
+  await worker.untilIdle();
+  expect(read).toHaveLength(2);
+});

@@ -1,9 +1,11 @@
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
-import { startAttempt } from "../../src/ledger/attempt.ts";
+import { transaction } from "../../src/db.ts";
+import { reapExpired, startAttempt } from "../../src/ledger/attempt.ts";
 import { claimRuns } from "../../src/ledger/claim.ts";
 import type { Pipeline } from "../../src/pipeline.ts";
 import { previousOutput } from "../../src/store/enrichments.ts";
 import { eventsOf } from "../../src/store/events.ts";
+import { runAttempt } from "../../src/worker/attempt.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { only, stamp } from "../support/ledger.ts";
 import { asking, echo, type Given, type Step, threeSteps, visits } from "../support/pipelines.ts";
@@ -33,6 +35,34 @@ test("an attempt goes on after the last finished step", async () => {
   expect(steps).toEqual(["one", "two", "three", "three"]);
   expect(await previousOutput(database.pool, scene, "echo")).toEqual({ said: "one two three" });
   expect(await runAbout(context, scene)).toMatchObject({ status: "success", attempt: 2 });
+});
+
+test("a step whose answer was saved, but no checkpoint after it, is not repeated", async () => {
+  const steps: Step[] = [];
+  const context = runtime(
+    database,
+    threeSteps((step) => {
+      steps.push(step);
+      if (step === "three" && steps.length === 3) throw new Error("not yet");
+    }),
+  );
+  await using first = startWorker(context, database, { pipelines: ["base"] });
+  const scene = await takeScene(context);
+  await first.untilDone();
+  const run = only(
+    await claimRuns(database.pool, { worker: "w", pipelines: ["echo"], limit: 1, leaseMs: 60_000 }),
+  );
+  await runAttempt(context, run, new AbortController());
+  const lost = await database.pool.query(
+    "delete from checkpoints where thread_id = $1 and metadata ->> 'step' = '2'",
+    [run.id],
+  );
+  await using second = startWorker(context, database);
+  await second.untilDone();
+
+  expect(lost.rowCount).toBe(1);
+  expect(steps).toEqual(["one", "two", "three", "three"]);
+  expect(await previousOutput(database.pool, scene, "echo")).toEqual({ said: "one two three" });
 });
 
 test("of steps that run side by side, only those that had not finished run again", async () => {
@@ -88,20 +118,18 @@ describe("a graph that had finished before its worker failed", () => {
     });
     const context = runtime(database, pipeline);
     const scene = await takeScene(context);
-    // The commit waits for a lock until its lease is gone, as that of a worker that is cut off does.
-    const blocker = await database.pool.connect();
-    await blocker.query("begin");
-    await blocker.query("lock table enrichments in exclusive mode");
-    const first = startWorker(context, database, { leaseMs: 60_000 });
-    await untilCommitWaits();
-    await database.pool.query(
-      "update pipeline_runs set lease_expires_at = now() - interval '1 s' where status = 'running'",
-    );
-    await blocker.query("rollback");
-    blocker.release();
+    await using first = startWorker(context, database, { leaseMs: 60_000, pipelines: ["base"] });
     await first.untilDone();
-    await first.stop();
+    await using second = startWorker(context, database, { leaseMs: 60_000 });
+    // The commit waits for its entity until its lease is gone, as that of a worker that was cut off does.
+    await withEntityLocked(scene, async () => {
+      await untilCommitWaits();
+      await database.pool.query("update pipeline_runs set lease_expires_at = now() where status = 'running'");
+      await reapExpired(database.pool);
+    });
+    await second.untilDone();
 
+    expect(second.endings.map(({ ending }) => ending.kind).toSorted()).toEqual(["answered", "lost"]);
     expect(steps).toEqual(["one", "two", "three"]);
     expect((await runAbout(context, scene)).status).toBe("success");
   });
@@ -119,13 +147,20 @@ async function failNextCommit(): Promise<void> {
     create trigger break_once before insert on enrichments for each row execute function break_once()`);
 }
 
+async function withEntityLocked(
+  { source_id }: { source_id: string },
+  work: () => Promise<void>,
+): Promise<void> {
+  await transaction(database.pool, async (db) => {
+    await db.query("select from entities where source_id = $1 for update", [source_id]);
+    await work();
+  });
+}
+
 async function untilCommitWaits(): Promise<void> {
-  for (;;) {
-    const { rowCount } = await database.pool.query(
-      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%insert into enrichments%'",
-    );
-    if (rowCount) return;
-  }
+  const waiting =
+    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%for key share'";
+  while ((await database.pool.query(waiting)).rowCount === 0);
 }
 
 describe("starts over", () => {

@@ -4,11 +4,12 @@ import { readConfig } from "../../config.ts";
 import { LoregraphError } from "../../errors.ts";
 import { psqlDatabase, resetDatabase, startDatabase, stopDatabase } from "../db.ts";
 import { print } from "../output.ts";
-import { newCommand } from "../program.ts";
+import { exampleText, newCommand } from "../program.ts";
 
 export const command = () =>
   new Command("db")
     .description("start, stop, open or reset the database")
+    .addHelpText("after", exampleText("loregraph db psql -- -c 'select count(*) from entities'"))
     .addCommand(start())
     .addCommand(stop())
     .addCommand(psql())

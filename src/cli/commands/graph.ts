@@ -1,10 +1,9 @@
 import { readConfig } from "../../config.ts";
-import { LoregraphError } from "../../errors.ts";
 import { openModels } from "../../models/models.ts";
 import type { Pipeline } from "../../pipeline.ts";
 import { loadRegistry } from "../../registry.ts";
 import { print } from "../output.ts";
-import { newCommand } from "../program.ts";
+import { newCommand, unknownPipeline } from "../program.ts";
 
 export const command = () =>
   newCommand("graph", "draw a pipeline's graph as Mermaid", "loregraph graph dialog-mood > dialog-mood.mmd")
@@ -13,12 +12,7 @@ export const command = () =>
       const config = readConfig();
       const registry = await loadRegistry(config.graphs);
       const pipeline = registry.get(name);
-      if (!pipeline) {
-        throw new LoregraphError(
-          "NOT_FOUND",
-          `expected a pipeline of ${[...registry.keys()].join(", ")}, got: ${name}`,
-        );
-      }
+      if (!pipeline) throw unknownPipeline(name, registry.keys());
       const mermaid = await draw(pipeline, openModels(config.models));
       print({ pipeline: name, version: pipeline.version, mermaid }, json, () => mermaid);
     });

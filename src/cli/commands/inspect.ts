@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { LoregraphError, messageOf } from "../../errors.ts";
-import { type Inspection, inspectFile } from "../../inspect.ts";
+import { type Inspection, inspectedText, inspectFile } from "../../inspect.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { print, table } from "../output.ts";
+import { brief, print, table } from "../output.ts";
 import { newCommand } from "../program.ts";
 
 export const command = () =>
@@ -14,18 +14,23 @@ export const command = () =>
     .argument("<files...>", "text files")
     .option("--all", "list every chapter, spoken line and chunk")
     .action(async (files, { json, all }) => {
-      for (const file of files) await inspectOne(file, json, all ?? false);
+      const unread: string[] = [];
+      for (const file of files) if (!(await inspectOne(file, json, all ?? false))) unread.push(file);
+      if (unread.length > 0)
+        process.exitCode = unread.length < files.length ? exitCodes.inPart : exitCodes.wrongUse;
     });
 
-/** One file that cannot be read does not keep the others from being shown. */
-async function inspectOne(file: string, json: boolean | undefined, all: boolean): Promise<void> {
+/** One file that cannot be read does not keep the others from being shown. False where this is one. */
+async function inspectOne(file: string, json: boolean | undefined, all: boolean): Promise<boolean> {
   try {
-    print(inspectFile(file, await readBytes(file)), json, (inspection) => asText(inspection, all));
+    const bytes = await readBytes(file);
+    print(inspectFile(file, bytes), json, (inspection) => asText(inspection, inspectedText(bytes), all));
+    return true;
   } catch (error) {
     if (!(error instanceof LoregraphError)) throw error;
     if (json) print({ file, error: { code: error.code, message: error.message } }, json, () => "");
     process.stderr.write(`error: ${file}: ${error.message}\n`);
-    process.exitCode = exitCodes.inPart;
+    return false;
   }
 }
 
@@ -39,7 +44,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
 
 const few = 8;
 
-function asText(inspection: Inspection, all: boolean): string {
+function asText(inspection: Inspection, text: string, all: boolean): string {
   const { file, encoding, notes, characters, kind, language, title, author, chapters, dialogue, chunks } =
     inspection;
   const most = all ? Number.POSITIVE_INFINITY : few;
@@ -49,20 +54,20 @@ function asText(inspection: Inspection, all: boolean): string {
     `  ${characters} characters of ${encoding}, language ${language ?? "unknown"}, kind ${kind}`,
     ...notes.map((note) => `  note: ${note}`),
     section(`${chapters.length} chapters`, ["title", "from", "to", "scenes"], most, chapters, (c) => [
-      c.title,
+      brief(c.title, 48),
       c.start,
       c.end,
       c.scenes,
     ]),
     section(
       `${dialogue.length} spoken lines, ${speakers.size} speakers named`,
-      ["from", "to", "speaker"],
+      ["from", "to", "speaker", "line"],
       most,
       dialogue,
-      (d) => [d.start, d.end, d.speaker ?? ""],
+      (d) => [d.start, d.end, brief(d.speaker ?? "", 16), brief(text.slice(d.start, d.end), 40)],
     ),
     section(`${chunks.length} chunks`, ["path", "from", "to", "tokens", "content"], most, chunks, (c) => [
-      c.path,
+      brief(c.path, 42),
       c.start,
       c.end,
       c.tokens,

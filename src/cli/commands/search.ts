@@ -1,5 +1,5 @@
 import { type Hit, searchChunks } from "../../store/search.ts";
-import { brief, print } from "../output.ts";
+import { brief, print, wrapped } from "../output.ts";
 import { newCommand, tenantOption, wholeNumber } from "../program.ts";
 import { withSession } from "../session.ts";
 import { theTenant } from "../tenant.ts";
@@ -24,5 +24,5 @@ function asText(hits: readonly Hit[]): string {
 }
 
 function hitText({ path, title, source_type, source_id, start, end, excerpt }: Hit): string {
-  return `${path || title}\n  ${brief(excerpt, 160)}\n  ${source_type} ${source_id}, characters ${start} to ${end}`;
+  return `${path || title}\n${wrapped(brief(excerpt, 160), 80, "  ")}\n  ${source_type} ${source_id}, characters ${start} to ${end}`;
 }

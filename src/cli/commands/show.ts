@@ -72,6 +72,9 @@ function childText({ source_type, source_id, title }: Entity): string {
   return `  ${source_type} ${source_id}  ${title}`;
 }
 
+/** The most lines of one enrichment. */
+const most = 40;
+
 function enrichmentText({
   pipeline,
   outcome,
@@ -81,5 +84,10 @@ function enrichmentText({
   output,
 }: Enrichment): string {
   const head = `${pipeline} v${pipeline_version}, ${outcome}, by ${model}, ${ago(stored_at)} old`;
-  return `${head}\n${JSON.stringify(output, null, 2).replace(/^/gm, "  ")}`;
+  const lines = JSON.stringify(output, null, 2).split("\n");
+  const cut =
+    lines.length > most
+      ? [...lines.slice(0, most), `… ${lines.length - most} more lines; --json has all`]
+      : lines;
+  return [head, ...cut.map((line) => `  ${line}`)].join("\n");
 }

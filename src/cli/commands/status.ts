@@ -43,7 +43,7 @@ export const command = () =>
     });
 
 function asText({ entities, runs, pending, running, dead_letters, workers }: Status): string {
-  if (entities.length === 0) return "nothing has been imported yet; try `loregraph demo`";
+  if (entities.length === 0) return "nothing has been imported yet; try `npx loregraph demo`";
   return [
     table(
       ["entities", "count", "characters"],
@@ -73,6 +73,8 @@ function workerText({ worker, seen_at, concurrency }: LiveWorker): string {
 }
 
 function deadText(letters: readonly DeadLetters[]): string {
-  const rows = letters.map((d) => [d.pipeline, d.error_code, d.runs, brief(d.error_message, 60)]);
-  return table(["dead letters of", "cause", "runs", "for example"], rows);
+  const rows = letters.map(
+    (d) => `  ${d.runs} of ${d.pipeline}: ${d.error_code}\n    ${brief(d.error_message, 140)}`,
+  );
+  return ["dead letters", ...rows].join("\n");
 }

@@ -1,10 +1,13 @@
+import type { Pool } from "../../db.ts";
 import { countOpenRuns } from "../../ledger/read.ts";
+import type { ClaimedRun } from "../../ledger/run.ts";
+import type { Ending } from "../../worker/ending.ts";
 import { Worker } from "../../worker/worker.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { print } from "../output.ts";
 import { list, newCommand, wholeNumber } from "../program.ts";
 import { chosenPipelines, openRuntime } from "../runtime.ts";
-import { withSession } from "../session.ts";
+import { aborted, type Session, unlessAway, withSession } from "../session.ts";
 
 export const command = () =>
   newCommand(
@@ -12,66 +15,72 @@ export const command = () =>
     "run pipelines until told to stop",
     "loregraph worker --pipelines base,dialog-mood --concurrency 16",
   )
-    .option("--pipelines <names>", "only these, separated by commas", list)
+    .option("--pipelines <names>", "only these, separated by commas", list("--pipelines"))
     .option("--concurrency <n>", "how many runs at a time", wholeNumber("--concurrency", 1), 8)
     .option("--until-idle", "end when nothing is left to do")
-    .action(async ({ pipelines, concurrency, untilIdle, json }) => {
+    .action(async ({ json, ...options }) => {
       // A commit and a checkpoint of each slot, the claim, the heartbeat and the tidying may meet.
-      await withSession(
-        async (session) => {
-          const context = await openRuntime(session);
-          const tally = new Tally();
-          const worker = new Worker(context, {
-            url: session.url,
-            pipelines: chosenPipelines(context, pipelines),
-            concurrency,
-            leaseMs: session.config.leaseMs,
-            drainMs: session.config.drainMs,
-            onEnded: (_, { kind }) => tally.add(kind),
-          });
-          const stopped = untilSignalled();
-          worker.start();
-          await Promise.race(untilIdle ? [stopped, worker.untilDone()] : [stopped]);
-          await worker.stop();
-          await report(session.pool, tally, json);
-        },
-        { connections: concurrency + 4 },
-      );
+      const connections = options.concurrency + 4;
+      await withSession((session) => work(session, options, json), { connections });
     });
 
-async function report(
-  pool: Parameters<typeof countOpenRuns>[0],
-  tally: Tally,
+type Options = {
+  readonly pipelines?: readonly string[] | undefined;
+  readonly concurrency: number;
+  readonly untilIdle?: true | undefined;
+};
+
+async function work(
+  session: Session,
+  { pipelines, concurrency, untilIdle }: Options,
   json: boolean | undefined,
 ): Promise<void> {
-  const open = await countOpenRuns(pool);
-  const answer = { ended: tally.counts(), ...open };
-  print(answer, json, () => `ended: ${tally.text()}; still pending: ${open.pending}`);
-  if (tally.has("hopeless")) process.exitCode = exitCodes.inPart;
+  const context = await openRuntime(session);
+  const tally = new Tally();
+  const worker = new Worker(context, {
+    url: session.url,
+    pipelines: chosenPipelines(context, pipelines),
+    concurrency,
+    leaseMs: session.config.leaseMs,
+    drainMs: session.config.drainMs,
+    onEnded: (run, ending) => tally.add(endedAs(run, ending)),
+  });
+  const signalled = aborted(session.signal).then(() =>
+    context.log.info({ worker: worker.name }, "worker-draining"),
+  );
+  worker.start();
+  await Promise.race(untilIdle ? [signalled, worker.untilDone()] : [signalled]);
+  await worker.stop();
+  await report(session.pool, tally, json);
+  // Whoever stops a service does not ask whether one of a week's runs failed; who waits for its end does.
+  if (untilIdle && tally.has("dead_letter")) process.exitCode = exitCodes.inPart;
 }
 
-/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
-function untilSignalled(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
-      process.once(signal, () => {
-        process.once(signal, () => process.exit(exitCodes.interrupted));
-        resolve();
-      });
-    }
-  });
+/** How an attempt ended, for people: where its run has no attempt left, it is a dead letter. */
+function endedAs({ attempt, max_attempts }: ClaimedRun, ending: Ending): string {
+  if (ending.kind === "duplicate") return "unchanged";
+  const spent = ending.kind === "retry" && ending.counts && attempt + 1 >= max_attempts;
+  return spent || ending.kind === "hopeless" ? "dead_letter" : ending.kind;
+}
+
+async function report(pool: Pool, tally: Tally, json: boolean | undefined): Promise<void> {
+  // A worker is also stopped because its database is: that is no reason to fail.
+  const left = await unlessAway(countOpenRuns(pool));
+  const answer = { ended: tally.counts(), pending: left?.pending ?? null, running: left?.running ?? null };
+  const pending = left ? `still pending: ${left.pending}` : "the database is away";
+  print(answer, json, () => `ended: ${tally.text()}; ${pending}`);
 }
 
 /** How many attempts ended in each way. */
 class Tally {
   readonly #counts = new Map<string, number>();
 
-  add(kind: string): void {
-    this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
+  add(how: string): void {
+    this.#counts.set(how, (this.#counts.get(how) ?? 0) + 1);
   }
 
-  has(kind: string): boolean {
-    return this.#counts.has(kind);
+  has(how: string): boolean {
+    return this.#counts.has(how);
   }
 
   counts(): Readonly<Record<string, number>> {
@@ -79,6 +88,8 @@ class Tally {
   }
 
   text(): string {
-    return [...this.#counts].map(([kind, count]) => `${count} ${kind}`).join(", ") || "nothing";
+    return (
+      [...this.#counts].map(([how, count]) => `${count} ${how.replace("_", " ")}`).join(", ") || "nothing"
+    );
   }
 }

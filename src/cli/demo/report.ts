@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Db } from "../../db.ts";
-import { tallyRuns } from "../../ledger/read.ts";
+import { type Tally, tallyRuns } from "../../ledger/read.ts";
 import { type Entity, SourceType } from "../../pipeline.ts";
 import { enrichmentsBy } from "../../store/enrichments.ts";
 import { countEntities, entitiesOfType, readEntity, type TypeCount } from "../../store/entities.ts";
@@ -29,7 +29,7 @@ const Traits = z.object({
 
 export type SceneMood = z.infer<typeof Mood> & { readonly title: string; readonly source_id: string };
 
-/** A trait with the best quote for it, in the line where it stands. */
+/** A trait with the best quote for it, in the line where it stands; `from` is empty for the character's own sheet. */
 export type ShownTrait = { readonly trait: string; readonly line: string; readonly from: string };
 export type CharacterTraits = {
   readonly name: string;
@@ -45,29 +45,32 @@ export type DemoReport = {
   readonly entities: readonly TypeCount[];
   readonly scenes: readonly SceneMood[];
   readonly characters: readonly CharacterTraits[];
-  readonly used: {
-    readonly runs: number;
-    readonly failed: number;
-    readonly model_calls: number;
-    readonly embedding_calls: number;
-    readonly vectors_reused: number;
-    readonly tokens: number;
-    readonly cost_usd: number;
-  };
+  readonly used: Used;
   readonly seconds: number;
+};
+
+/** What the ended runs of a tenant used. */
+export type Used = {
+  readonly runs: number;
+  readonly failed: number;
+  readonly model_calls: number;
+  readonly embedding_calls: number;
+  readonly vectors_reused: number;
+  readonly tokens: number;
+  readonly cost_usd: number;
 };
 
 export async function gatherReport(
   db: Db,
   tenant_id: string,
-  since: Date,
+  before: Used,
 ): Promise<Omit<DemoReport, "models" | "seconds">> {
   return {
     tenant_id,
     entities: await countEntities(db, tenant_id),
     scenes: await sceneMoods(db, tenant_id),
     characters: await characterTraits(db, tenant_id),
-    used: await usedSince(db, tenant_id, since),
+    used: difference(await usedBy(db, tenant_id), before),
   };
 }
 
@@ -116,16 +119,27 @@ async function showTrait(
   const best = evidence.find(({ source_id }) => source_id !== character.source_id) ?? evidence[0];
   const entity = best && (await readEntity(db, { ...best, tenant_id: character.tenant_id }));
   if (!entity) return { trait, line: best?.quote ?? "", from: "" };
-  return { trait, line: lineAround(entity.text, best), from: entity === character ? "" : entity.title };
+  return {
+    trait,
+    line: lineAround(entity.text, best),
+    from: entity.source_id === character.source_id ? "" : entity.title,
+  };
 }
 
-/** The line of the text in which the quote stands, cut closely around it. */
+/** How much of a line is shown before its quote and in all, in characters. */
+const before = 24;
+const most = 64;
+
+/** The line of the text in which the quote stands; of a long one, the whole words around the quote. */
 function lineAround(text: string, { start, end }: Evidence): string {
-  const from = Math.max(text.lastIndexOf("\n", start) + 1, start - 16);
-  const next = text.indexOf("\n", end);
-  const to = Math.min(next < 0 ? text.length : next, end + 24);
-  const isCut = { before: from > 0 && text[from - 1] !== "\n", after: to < text.length && text[to] !== "\n" };
-  return `${isCut.before ? "…" : ""}${text.slice(from, to).trim()}${isCut.after ? "…" : ""}`;
+  const from = text.lastIndexOf("\n", start) + 1;
+  const newline = text.indexOf("\n", end);
+  const to = newline < 0 ? text.length : newline;
+  if (to - from <= most) return text.slice(from, to).trim();
+  const first = Math.max(from, start - before);
+  const last = Math.min(to, Math.max(end, first + most));
+  const words = text.slice(first, last).trim();
+  return `${first > from ? "…" : ""}${first > from ? words.replace(/^\S*\s+/, "") : words}${last < to ? "…" : ""}`;
 }
 
 async function outputsOf(db: Db, tenant_id: string, pipeline: string): Promise<ReadonlyMap<string, unknown>> {
@@ -136,10 +150,10 @@ function orderOf({ metadata }: Entity): number {
   return Number(metadata.order ?? 0);
 }
 
-async function usedSince(db: Db, tenant_id: string, since: Date): Promise<DemoReport["used"]> {
-  const tallies = await tallyRuns(db, tenant_id, since);
-  const sum = (of: (tally: (typeof tallies)[number]) => number) =>
-    tallies.reduce((total, tally) => total + of(tally), 0);
+/** Measured before and after, it tells what was used in between, whenever the runs were made. */
+export async function usedBy(db: Db, tenant_id: string): Promise<Used> {
+  const ended = (await tallyRuns(db, tenant_id)).filter(({ status }) => !open.includes(status));
+  const sum = (of: (tally: Tally) => number) => ended.reduce((total, tally) => total + of(tally), 0);
   return {
     runs: sum(({ runs }) => runs),
     failed: sum(({ runs, status }) => (status === "failed" ? runs : 0)),
@@ -148,5 +162,19 @@ async function usedSince(db: Db, tenant_id: string, since: Date): Promise<DemoRe
     vectors_reused: sum(({ vectors_reused }) => vectors_reused),
     tokens: sum(({ tokens_in, tokens_out, embedding_tokens }) => tokens_in + tokens_out + embedding_tokens),
     cost_usd: sum(({ cost_usd }) => cost_usd),
+  };
+}
+
+const open: readonly Tally["status"][] = ["pending", "running", "waiting"];
+
+function difference(after: Used, before: Used): Used {
+  return {
+    runs: after.runs - before.runs,
+    failed: after.failed - before.failed,
+    model_calls: after.model_calls - before.model_calls,
+    embedding_calls: after.embedding_calls - before.embedding_calls,
+    vectors_reused: after.vectors_reused - before.vectors_reused,
+    tokens: after.tokens - before.tokens,
+    cost_usd: after.cost_usd - before.cost_usd,
   };
 }

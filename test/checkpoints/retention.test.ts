@@ -1,0 +1,80 @@
+import { beforeAll, expect, test } from "vitest";
+import { deleteCheckpoints, deleteOldCheckpoints } from "../../checkpoints/retention.ts";
+import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
+import type { ClaimedRun } from "../../src/ledger/run.ts";
+import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { nothingUsed, stamp, started } from "../support/ledger.ts";
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await testDatabase();
+});
+
+/** Leaves one row of each kind for a thread. */
+async function leaveCheckpoint(thread_id: string): Promise<void> {
+  await database.pool.query(
+    "insert into checkpoints (thread_id, checkpoint_id, checkpoint) values ($1, 'c', '{}')",
+    [thread_id],
+  );
+  await database.pool.query(
+    "insert into checkpoint_blobs (thread_id, channel, version, type) values ($1, 'text', '1', 'empty')",
+    [thread_id],
+  );
+  await database.pool.query(
+    "insert into checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, blob) values ($1, 'c', 't', 0, 'text', '')",
+    [thread_id],
+  );
+}
+
+/** How many rows each table still has of a thread. */
+async function rowsLeft(thread_id: string): Promise<readonly number[]> {
+  const counts = ["checkpoints", "checkpoint_blobs", "checkpoint_writes"].map(async (table) => {
+    const { rowCount } = await database.pool.query(`select from ${table} where thread_id = $1`, [thread_id]);
+    return rowCount ?? 0;
+  });
+  return await Promise.all(counts);
+}
+
+async function ended(
+  how: "success" | "failed" | "waiting" | "running",
+  hoursAgo: number,
+): Promise<ClaimedRun> {
+  const run = await started(database.pool);
+  if (how === "success")
+    await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: nothingUsed });
+  if (how === "waiting") await parkRun(database.pool, run, "who?", nothingUsed);
+  if (how === "failed") {
+    const failure = { code: "X", message: "x", retryInMs: null, counts: true, usage: nothingUsed };
+    await failAttempt(database.pool, run, failure);
+  }
+  await database.pool.query(
+    "update pipeline_runs set finished_at = finished_at - $2 * interval '1 hour', created_at = created_at - $2 * interval '1 hour' where id = $1",
+    [run.id, hoursAgo],
+  );
+  await leaveCheckpoint(run.id);
+  return run;
+}
+
+test("checkpoints of runs that ended long ago go, and no others", async () => {
+  const old = await ended("success", 25);
+  const kept = [
+    await ended("success", 23),
+    await ended("failed", 25),
+    await ended("waiting", 25),
+    await ended("running", 25),
+  ];
+  await leaveCheckpoint("a thread of somebody else");
+
+  expect(await deleteOldCheckpoints(database.pool)).toBe(1);
+  expect(await rowsLeft(old.id)).toEqual([0, 0, 0]);
+  for (const run of kept) expect(await rowsLeft(run.id)).toEqual([1, 1, 1]);
+  expect(await rowsLeft("a thread of somebody else")).toEqual([1, 1, 1]);
+});
+
+test("all checkpoints of one run go at once, and none of another", async () => {
+  const [one, other] = [await ended("failed", 0), await ended("failed", 0)];
+  await deleteCheckpoints(database.pool, one.id);
+
+  expect(await rowsLeft(one.id)).toEqual([0, 0, 0]);
+  expect(await rowsLeft(other.id)).toEqual([1, 1, 1]);
+});

@@ -1,0 +1,117 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { loadRegistry } from "../src/registry.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "loregraph-registry-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const contract = new URL("../src/pipeline.ts", import.meta.url).href;
+const zod = import.meta.resolve("zod");
+
+/** A module whose default export is a pipeline. */
+function moduleOf(name: string, on = "entity.ingested", emits: readonly string[] = []): string {
+  return `import { definePipeline } from "${contract}";
+import { z } from "${zod}";
+export const other = 1;
+export default definePipeline({
+  name: "${name}", version: 1, trigger: { on: "${on}" }, output: z.object({}), emits: ${JSON.stringify(emits)},
+  graph: () => { throw new Error("not here"); },
+});`;
+}
+
+/** Loads a langgraph.json of these entries, beside these modules. */
+async function load(graphs: unknown, modules: Readonly<Record<string, string>> = {}) {
+  for (const [file, text] of Object.entries(modules)) await writeFile(join(folder, file), text);
+  const file = join(folder, "langgraph.json");
+  await writeFile(file, typeof graphs === "string" ? graphs : JSON.stringify({ node_version: "22", graphs }));
+  return await loadRegistry(file);
+}
+
+test("loads the pipelines that the file names, by their names", async () => {
+  const registry = await load(
+    { moods: "./moods.ts:default", traits: "./traits.ts:default" },
+    {
+      "moods.ts": moduleOf("moods", "entity.ingested", ["mood.found"]),
+      "traits.ts": moduleOf("traits", "mood.found"),
+    },
+  );
+
+  expect([...registry.keys()]).toEqual(["moods", "traits"]);
+  expect(registry.get("traits")).toMatchObject({ kind: "enricher", trigger: { on: "mood.found" } });
+});
+
+test("loads our own where no file is named", async () => {
+  expect([...(await loadRegistry()).keys()]).toContain("base");
+});
+
+test.each<[string, unknown, Readonly<Record<string, string>>, readonly string[]]>([
+  [
+    "a module that does not exist",
+    { moods: "./gone.ts:default" },
+    {},
+    ['"moods"', "./gone.ts", "does not exist"],
+  ],
+  [
+    "a module that cannot be parsed",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": "export default {" },
+    ['"moods"', "cannot be loaded"],
+  ],
+  [
+    "a module that throws",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": 'throw new Error("on import")' },
+    ['"moods"', "on import"],
+  ],
+  [
+    "an export that is missing",
+    { moods: "./moods.ts:pipeline" },
+    { "moods.ts": moduleOf("moods") },
+    ['"moods"', "./moods.ts:pipeline", "definePipeline"],
+  ],
+  [
+    "an export that is no pipeline",
+    { moods: "./moods.ts:other" },
+    { "moods.ts": moduleOf("moods") },
+    ['"moods"', "definePipeline"],
+  ],
+  [
+    "a pipeline of another name",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("mood") },
+    ['"moods"', "got: mood"],
+  ],
+  [
+    "a pipeline that is none",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("No Name") },
+    ['"moods"', "No Name"],
+  ],
+  [
+    "an event that nobody emits",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods", "entity.ingestd") },
+    ['"moods"', "got: entity.ingestd", "entity.ingested"],
+  ],
+  ["an entry without an export", { moods: "./moods.ts" }, {}, ["moods", "path:export"]],
+  ["an entry that is no text", { moods: { path: "./moods.ts" } }, {}, ["moods", "langgraph.json"]],
+  ["a file without graphs", '{"node_version":"22"}', {}, ["graphs", "langgraph.json"]],
+  ["broken JSON", '{"graphs":', {}, ["langgraph.json", "JSON"]],
+])("names the entry of %s", async (_, graphs, modules, parts) => {
+  const failed = load(graphs, modules);
+
+  await expect(failed).rejects.toMatchObject({ code: "REGISTRY_INVALID" });
+  for (const part of parts) await expect(failed).rejects.toThrow(part);
+});
+
+test("names a file that is not there", async () => {
+  await expect(loadRegistry(join(folder, "none.json"))).rejects.toMatchObject({
+    code: "REGISTRY_INVALID",
+    message: expect.stringContaining("none.json"),
+  });
+});
