@@ -25,7 +25,7 @@ const retentionSql = `
   with ended as (
     select distinct saved.thread_id
     from checkpoints saved
-    join pipeline_runs run on run.id = saved.thread_id::uuid
+    join pipeline_runs run on run.id::text = saved.thread_id
     where run.status in ('success', 'cancelled') and run.finished_at < now() - $1 * interval '1 hour'
     limit $2
   ),

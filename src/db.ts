@@ -127,6 +127,21 @@ export function isConnectionError(error: unknown): boolean {
   );
 }
 
+/**
+ * Does work that is all the database's: where that is away, it throws DATABASE_UNAVAILABLE. From elsewhere the same
+ * error may mean something else: a graph's own server, a missing file.
+ */
+export async function orUnavailable<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!isConnectionError(cause)) throw cause;
+    throw new LoregraphError("DATABASE_UNAVAILABLE", `the database went away: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
 /** Says that the database cannot be reached, with its address but never its password. */
 export function databaseUnavailable(url: string, cause: unknown): LoregraphError {
   return new LoregraphError(

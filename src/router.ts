@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { LoregraphError, messageOf } from "./errors.ts";
 import type { RunRequest } from "./ledger/run.ts";
-import { type LoreEvent, Mention, type Pipeline, type Trigger } from "./pipeline.ts";
+import { type LoreEvent, Mention, type Metadata, type Pipeline, type Trigger } from "./pipeline.ts";
 
 /** What the router needs to know of an event. */
 export type Routable = Pick<
@@ -21,18 +22,26 @@ export function route(
     const { trigger } = pipeline;
     if (trigger.flag !== undefined && flags[trigger.flag] !== true) return [];
     return [
-      ...(concerns(trigger, event) ? [request(pipeline, event, event)] : []),
+      ...(concerns(pipeline, event) ? [request(pipeline, event, event)] : []),
       ...mentionsFor(trigger, event).map((mention) => request(pipeline, event, { ...mention, version: 1 })),
     ];
   });
 }
 
-function concerns({ on, types, when }: Trigger, { event, source_type, metadata }: Routable): boolean {
-  return (
-    on === event &&
-    (types === undefined || types.includes(source_type)) &&
-    (when === undefined || when(metadata))
-  );
+function concerns(pipeline: Pipeline, { event, source_type, metadata }: Routable): boolean {
+  const { on, types } = pipeline.trigger;
+  return on === event && (types === undefined || types.includes(source_type)) && wants(pipeline, metadata);
+}
+
+/** Asks the pipeline's own code. Throws PIPELINE_INVALID, so that it is not taken for a fault of the entity. */
+function wants({ name, trigger }: Pipeline, metadata: Metadata): boolean {
+  try {
+    return trigger.when === undefined || trigger.when(metadata);
+  } catch (cause) {
+    throw new LoregraphError("PIPELINE_INVALID", `${name}: trigger.when threw: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
 }
 
 const Mentions = z.array(Mention).catch([]);

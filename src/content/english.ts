@@ -1,4 +1,15 @@
 import type { ItemSentence, ItemToken, ItsFunction, ItsHelpers, WinkMethods } from "wink-nlp";
+import { detectLanguage } from "./language.ts";
+
+/**
+ * Whether a text is English: by what its author `stated` ("en", "en-GB", "English"), else by its looks. A text too
+ * short to tell counts as English where its letters are Latin.
+ */
+export function isEnglish(text: string, stated?: unknown): boolean {
+  if (typeof stated === "string" && stated !== "") return /^en(?:g|glish)?(?![a-z])/i.test(stated);
+  const detected = detectLanguage(text);
+  return detected ? detected === "en" : /\p{Script=Latin}/u.test(text);
+}
 
 /** A word or mark, as the part-of-speech tagger and the negation rules see it. Offsets as of the sentence. */
 export type EnglishWord = {

@@ -21,14 +21,10 @@ export const transitions = {
 /** Throws STATE_TRANSITION, naming both states, unless `to` may follow `from`. */
 export function assertTransition(from: Status, to: Status): void {
   const legal: readonly Status[] = transitions[from];
-  if (!legal.includes(to)) throw illegalTransition(from, to);
-}
-
-export function illegalTransition(from: Status, to: Status, cause?: unknown): LoregraphError {
-  const legal = transitions[from].join(", ") || "nothing: it has ended";
-  return new LoregraphError(
+  if (legal.includes(to)) return;
+  const others = legal.join(", ") || "nothing: it has ended";
+  throw new LoregraphError(
     "STATE_TRANSITION",
-    `a run cannot go from ${from} to ${to}; from ${from} it may go to ${legal}`,
-    { cause },
+    `a run cannot go from ${from} to ${to}; from ${from} it may go to ${others}`,
   );
 }

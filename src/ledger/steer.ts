@@ -3,7 +3,7 @@ import { type Db, execute, many, maybeOne, type Pool, transaction } from "../db.
 import { LoregraphError } from "../errors.ts";
 import type { SourceType } from "../pipeline.ts";
 import { wakeWorkers } from "./enqueue.ts";
-import { illegalTransition, Status } from "./states.ts";
+import { assertTransition, Status } from "./states.ts";
 
 /**
  * Cancels a run: at once where it is pending or waiting; where it runs, its worker is told and aborts the graph.
@@ -20,18 +20,20 @@ export async function cancelRun(pool: Pool, tenant_id: string, id: string): Prom
     );
     if (row === undefined) throw new LoregraphError("NOT_FOUND", `tenant ${tenant_id} has no run ${id}`);
     if (row.status === "running") return await askToCancel(db, tenant_id, id);
-    if (row.status !== "pending" && row.status !== "waiting")
-      throw illegalTransition(row.status, "cancelled");
+    assertTransition(row.status, "cancelled");
     await execute(db, `${cancelSql} and id = $2`, [tenant_id, id]);
     return "cancelled";
   });
 }
 
+const Id = z.object({ id: z.uuid() });
+
 async function askToCancel(db: Db, tenant_id: string, id: string): Promise<Status> {
-  await execute(db, "update pipeline_runs set cancel_requested_at = now() where tenant_id = $1 and id = $2", [
-    tenant_id,
-    id,
-  ]);
+  await execute(
+    db,
+    "update pipeline_runs set cancel_requested_at = now() where tenant_id = $1 and id = $2 and status = 'running'",
+    [tenant_id, id],
+  );
   await db.query("select pg_notify(current_schema() || '_cancels', $1)", [id]);
   return "running";
 }
@@ -40,17 +42,21 @@ const cancelSql = `
   update pipeline_runs set status = 'cancelled', finished_at = now(), question = null
   where tenant_id = $1 and status in ('pending', 'waiting')`;
 
-/** Cancels all that is still to be done about an entity that is gone. */
+/**
+ * Cancels all that is still to be done about entities that are gone, and tells the workers of what runs about them.
+ *
+ * @returns how many runs were cancelled at once.
+ */
 export async function cancelRunsOf(
   db: Db,
   tenant_id: string,
   entities: readonly { source_type: SourceType; source_id: string }[],
 ): Promise<number> {
-  return await execute(
-    db,
-    `${cancelSql} and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))`,
-    [tenant_id, entities.map((e) => e.source_type), entities.map((e) => e.source_id)],
-  );
+  const about = "(source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))";
+  const values = [tenant_id, entities.map((e) => e.source_type), entities.map((e) => e.source_id)];
+  const running = `select id from pipeline_runs where tenant_id = $1 and status = 'running' and ${about} order by id`;
+  for (const { id } of await many(db, Id, running, values)) await askToCancel(db, tenant_id, id);
+  return await execute(db, `${cancelSql} and ${about}`, values);
 }
 
 export type DeadLetterFilter = {
@@ -69,7 +75,7 @@ export type DeadLetterFilter = {
  */
 export async function redriveDeadLetters(pool: Pool, filter: DeadLetterFilter = {}): Promise<number> {
   return await transaction(pool, async (db) => {
-    const redriven = await many(db, z.object({ id: z.uuid() }), redriveSql, [
+    const redriven = await many(db, Id, redriveSql, [
       filter.tenant_id ?? null,
       filter.pipeline ?? null,
       filter.code ?? null,

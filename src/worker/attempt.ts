@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { fencedSaver } from "../../checkpoints/saver.ts";
+import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { startAttempt } from "../ledger/attempt.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
@@ -42,7 +43,10 @@ function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
 
 /** Lends models to one attempt: what it uses is counted for it, and what its tenant embedded before is reused. */
 function lendModels({ models, pool }: Context, { tenant_id }: ClaimedRun): Lent {
-  return models.lend({ known: (hashes) => knownVectors(pool, tenant_id, models.embeddingName, hashes) });
+  const { embeddingName } = models;
+  return models.lend({
+    known: (hashes) => orUnavailable(() => knownVectors(pool, tenant_id, embeddingName, hashes)),
+  });
 }
 
 type Work = {
@@ -71,10 +75,10 @@ async function runGraph(
   const { pool, schema, models } = context;
   const read = readerFor(pool, entity, pipeline.name);
   const stamp = await stampOf(pipeline, entity, read, models);
-  const stored = await storedStamp(pool, entity, pipeline);
+  const stored = await orUnavailable(() => storedStamp(pool, entity, pipeline));
   if (stored && sameStamp(stored, stamp)) return { kind: "duplicate", stamp };
 
-  await startAttempt(pool, run, stamp);
+  await orUnavailable(() => startAttempt(pool, run, stamp));
   const result = await invokeGraph({
     pipeline,
     tools: { model: lent.model, embed: lent.embed, read },

@@ -1,4 +1,3 @@
-import { isConnectionError } from "../db.ts";
 import { type ErrorCode, errorCodes, LoregraphError, loregraphError, messageOf } from "../errors.ts";
 import { classifyModelError } from "../models/errors.ts";
 import type { Stamp } from "../pipeline.ts";
@@ -56,10 +55,5 @@ function endingOfStop({ why }: Stop): Ending {
 function asLoregraphError(error: unknown): LoregraphError {
   const known = loregraphError(error) ?? classifyModelError(error);
   if (known) return known;
-  if (isConnectionError(error)) {
-    return new LoregraphError("DATABASE_UNAVAILABLE", "the database went away while the graph read from it", {
-      cause: error,
-    });
-  }
   return new LoregraphError("GRAPH_FAILED", messageOf(error), { cause: error });
 }

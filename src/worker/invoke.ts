@@ -1,5 +1,5 @@
-import type { BaseCheckpointSaver } from "@langchain/langgraph";
 import { z } from "zod";
+import type { FencedSaver } from "../../checkpoints/saver.ts";
 import { LoregraphError } from "../errors.ts";
 import type { Entity, Pipeline, Tools } from "../pipeline.ts";
 import { within } from "./pause.ts";
@@ -10,7 +10,7 @@ export type Invocation = {
   readonly entity: Entity;
   /** The run's id. */
   readonly thread_id: string;
-  readonly saver: BaseCheckpointSaver;
+  readonly saver: FencedSaver;
   /** What the saver writes into its checkpoints. */
   readonly stamp: string;
   /** May there be checkpoints of an earlier attempt? A first attempt need not look. */
@@ -53,7 +53,7 @@ async function resumeOrRun(invocation: Invocation): Promise<Result> {
     signal,
   };
   const work = invokeNamingNode(graph.invoke(saved ? null : entity, config), pipeline);
-  const values = await untilAborted(work, signal);
+  const values = await untilAborted(work, signal, saver);
   const question = questionIn(values);
   return question === undefined
     ? { kind: "answered", answer: checkedAnswer(pipeline, values) }
@@ -73,7 +73,8 @@ async function resumePoint(
     await saver.deleteThread(thread_id);
     return undefined;
   }
-  return state.next.length === 0 ? { kind: "finished", values: state.values } : { kind: "unfinished" };
+  // Not `next`: it leaves out the steps whose answers were saved, though no checkpoint holds these yet.
+  return state.tasks.length === 0 ? { kind: "finished", values: state.values } : { kind: "unfinished" };
 }
 
 /** LangGraph checks a node's input, not its answer: a bad answer surfaces as a bare zod error at the next node. */
@@ -107,7 +108,11 @@ function questionIn(values: unknown): { value: unknown } | undefined {
 const grace = 1_000;
 
 /** Ends when the signal says so, even where the graph does not listen to it. */
-async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+async function untilAborted<Value>(
+  work: Promise<Value>,
+  signal: AbortSignal,
+  saver: FencedSaver,
+): Promise<Value> {
   const aborted = Promise.withResolvers<void>();
   const stop = () => aborted.resolve();
   if (signal.aborted) stop();
@@ -115,7 +120,7 @@ async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): P
   try {
     await Promise.race([work, aborted.promise]);
     if (!signal.aborted) return await work;
-    await within(grace, Promise.allSettled([work]));
+    await within(grace, saver.settled());
     throw signal.reason;
   } finally {
     signal.removeEventListener("abort", stop);

@@ -1,4 +1,4 @@
-import type { Db } from "../db.ts";
+import { type Db, orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { sha256 } from "../hash.ts";
 import type { Models } from "../models/models.ts";
@@ -10,9 +10,9 @@ import { findPassages } from "../store/passages.ts";
 /** What a graph may read: its own tenant, and nothing of another. */
 export function readerFor(db: Db, entity: Entity, pipeline: string): Reader {
   return {
-    passages: (names, limit) => findPassages(db, entity.tenant_id, names, limit),
-    mentioned: (text) => findMentions(db, entity.tenant_id, entity.source_id, text),
-    previous: () => previousOutput(db, entity, pipeline),
+    passages: (names, limit) => orUnavailable(() => findPassages(db, entity.tenant_id, names, limit)),
+    mentioned: (text) => orUnavailable(() => findMentions(db, entity.tenant_id, entity.source_id, text)),
+    previous: () => orUnavailable(() => previousOutput(db, entity, pipeline)),
   };
 }
 

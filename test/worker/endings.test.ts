@@ -397,3 +397,18 @@ describe("an entity that is deleted", () => {
     expect(await previousOutput(database.pool, scene, "echo")).toEqual({ said: "x" });
   });
 });
+
+test("takes a graph's own missing file or server for the graph's failure, not for the database's", async () => {
+  const context = runtime(
+    database,
+    echo(() => {
+      throw Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+    }),
+  );
+  await using worker = startWorker(context, database);
+  const scene = await takeScene(context);
+  await worker.untilDone();
+
+  const [run] = await listRuns(database.pool, { tenant_id: scene.tenant_id, pipeline: "echo" });
+  expect(run).toMatchObject({ status: "failed", attempt: 3, error_code: "GRAPH_FAILED" });
+});
