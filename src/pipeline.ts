@@ -35,9 +35,9 @@ export type Metadata = z.infer<typeof Metadata>;
 
 /** One piece of content, as graphs read it. `version` counts its changes from 1. */
 export const Entity = z.object({
-  tenant_id: z.uuid(),
+  tenant_id: z.guid(),
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   version: z.int().positive(),
   title: z.string().default(""),
   text: z.string().default(""),
@@ -57,9 +57,9 @@ export const runtimeEvents = [
 /** A fact that others may act on. */
 export const LoreEvent = z.object({
   event: z.string(),
-  tenant_id: z.uuid(),
+  tenant_id: z.guid(),
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   version: z.int().positive(),
   occurred_at: z.iso.datetime(),
   metadata: Metadata.default({}),
@@ -73,7 +73,7 @@ export type Emitted = z.infer<typeof Emitted>;
 /** A stretch of text of this tenant, and where it stands. Offsets are UTF-16 code units, end exclusive. */
 export const Passage = z.object({
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   path: z.string(),
   text: z.string(),
   start: z.int().nonnegative(),
@@ -82,7 +82,7 @@ export const Passage = z.object({
 export type Passage = z.infer<typeof Passage>;
 
 /** An entity that a text speaks of. */
-export const Mention = z.object({ source_type: SourceType, source_id: z.uuid() });
+export const Mention = z.object({ source_type: SourceType, source_id: z.guid() });
 export type Mention = z.infer<typeof Mention>;
 
 /** What graphs may read of their own tenant. Each call sees the last committed state. */

@@ -26,7 +26,7 @@ export const tenantOption = () =>
 /** Reads an option's value as a uuid, and names the option where it is none. */
 export function uuid(what: string) {
   return (value: string): string => {
-    if (z.uuid().safeParse(value).success) return value.toLowerCase();
+    if (z.guid().safeParse(value).success) return value.toLowerCase();
     throw new LoregraphError("INPUT_INVALID", `expected ${what} to be a uuid, got: ${value}`);
   };
 }

@@ -5,7 +5,7 @@ import { LoregraphError } from "../errors.ts";
 /** The tenant that was named, or the only one that there is. Throws INPUT_INVALID where there are several. */
 export async function theTenant(db: Db, named: string | undefined): Promise<string> {
   if (named !== undefined) return named;
-  const rows = await many(db, z.object({ tenant_id: z.uuid() }), tenantsSql);
+  const rows = await many(db, z.object({ tenant_id: z.guid() }), tenantsSql);
   const [first, second] = rows;
   if (first === undefined)
     throw new LoregraphError("NOT_FOUND", "there is no tenant yet; import something first");

@@ -120,7 +120,7 @@ export async function endCancelled(db: Db, lease: Lease, reason: string, usage: 
   if (ended === 0) throw leaseLost(lease);
 }
 
-const Renewed = z.object({ lease_token: z.uuid(), cancel_requested: z.boolean() });
+const Renewed = z.object({ lease_token: z.guid(), cancel_requested: z.boolean() });
 export type Renewed = z.infer<typeof Renewed>;
 
 /** Renews leases. A lease that is missing from the answer was lost: its attempt must end. */
@@ -141,7 +141,7 @@ export async function renewLeases(
   );
 }
 
-const Reaped = z.object({ id: z.uuid(), status: Status });
+const Reaped = z.object({ id: z.guid(), status: Status });
 export type Reaped = z.infer<typeof Reaped>;
 
 /**

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Db, many } from "../db.ts";
 import type { RunRequest } from "./run.ts";
 
-const Enqueued = z.object({ id: z.uuid(), is_new: z.boolean() });
+const Enqueued = z.object({ id: z.guid(), is_new: z.boolean() });
 export type Enqueued = z.infer<typeof Enqueued>;
 
 /**

@@ -21,15 +21,15 @@ export type RunRequest = RunKey & {
 
 /** A run that this worker holds: whoever does not name its token can neither renew, save nor finish it. */
 export const ClaimedRun = z.object({
-  tenant_id: z.uuid(),
-  id: z.uuid(),
+  tenant_id: z.guid(),
+  id: z.guid(),
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   source_version: z.int(),
   pipeline: z.string(),
   attempt: z.int(),
   max_attempts: z.int(),
-  lease_token: z.uuid(),
+  lease_token: z.guid(),
   /** Was it claimed before? Then there may be checkpoints to go on from. */
   claimed_before: z.boolean(),
 });
@@ -42,10 +42,10 @@ const count = z.coerce.number();
 
 /** A run as people read it. */
 export const Run = z.object({
-  tenant_id: z.uuid(),
-  id: z.uuid(),
+  tenant_id: z.guid(),
+  id: z.guid(),
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   source_version: z.int(),
   pipeline: z.string(),
   status: Status,

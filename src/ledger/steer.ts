@@ -26,7 +26,7 @@ export async function cancelRun(pool: Pool, tenant_id: string, id: string): Prom
   });
 }
 
-const Id = z.object({ id: z.uuid() });
+const Id = z.object({ id: z.guid() });
 
 async function askToCancel(db: Db, tenant_id: string, id: string): Promise<Status> {
   await execute(

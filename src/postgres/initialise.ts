@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { chown, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { LoregraphError } from "../errors.ts";
 import type { Place } from "./place.ts";
@@ -16,9 +16,9 @@ const staged = "initialising-";
  */
 export async function initialise(place: Place): Promise<void> {
   await removeLeftovers(place);
-  const staging = await mkdtemp(join(place.folder, staged));
+  // initdb makes the folder, as the server's user: root changes the owner of no path that this user could swap.
+  const staging = join(place.folder, `${staged}${randomBytes(6).toString("hex")}`);
   await writePassword(place);
-  if (place.user) await chown(staging, place.user.uid, place.user.gid);
   const { code, output } = await runProgram(place, "initdb", initdbArguments(place, join(staging, "data")));
   if (code !== 0) throw new LoregraphError("EMBEDDED_POSTGRES", `initdb failed in ${staging}:\n${output}`);
   await rename(join(staging, "data"), place.data);
@@ -34,8 +34,13 @@ async function removeLeftovers({ folder }: Place): Promise<void> {
 
 async function writePassword({ password, user }: Place): Promise<void> {
   await rm(password, { force: true });
-  await writeFile(password, randomBytes(24).toString("base64url"), { mode: 0o600, flag: "wx" });
-  if (user) await chown(password, user.uid, user.gid);
+  const file = await open(password, "wx", 0o600);
+  try {
+    await file.writeFile(randomBytes(24).toString("base64url"));
+    if (user) await file.chown(user.uid, user.gid);
+  } finally {
+    await file.close();
+  }
 }
 
 /**

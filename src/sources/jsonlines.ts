@@ -85,7 +85,7 @@ function refuseRepeated(reading: Reading, lineOf: ReadonlyMap<string, number>): 
 
 const Entity = z.looseObject({
   source_type: z.string(wanted("a source type")).transform(toSourceType),
-  source_id: z.uuid(wanted("a uuid")).toLowerCase(),
+  source_id: z.guid(wanted("a uuid")).toLowerCase(),
   title: z.string(wanted("a text")).default(""),
   text: z.string(wanted("a text")).default(""),
   metadata: z.record(z.string(), z.unknown(), wanted("an object")).default({}),

@@ -43,10 +43,25 @@ export async function storeEnrichment(
   );
 }
 
+/** Says that an enrichment still holds for a newer version of its entity, in which nothing that it reads has changed. */
+export async function confirmEnrichment(
+  db: Db,
+  key: EntityKey,
+  pipeline: string,
+  source_version: number,
+): Promise<void> {
+  await execute(
+    db,
+    `update enrichments set source_version = $5
+     where tenant_id = $1 and source_type = $2 and source_id = $3 and pipeline = $4 and source_version < $5`,
+    [key.tenant_id, key.source_type, key.source_id, pipeline, source_version],
+  );
+}
+
 export const Enrichment = z.object({
-  tenant_id: z.uuid(),
+  tenant_id: z.guid(),
   source_type: z.string(),
-  source_id: z.uuid(),
+  source_id: z.guid(),
   pipeline: z.string(),
   source_version: z.int(),
   outcome: z.enum(["completed", "skipped"]),

@@ -145,7 +145,7 @@ export async function findEntities(
 
 const Known = z.object({
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   parent_id: z.string().nullable(),
   order: z.coerce.number().nullable(),
   digest: z.string().nullable(),

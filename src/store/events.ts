@@ -37,7 +37,7 @@ export async function appendEvents(
 const StoredEvent = LoreEvent.omit({ occurred_at: true }).extend({
   id: z.coerce.number(),
   occurred_at: z.date().transform((at) => at.toISOString()),
-  run_id: z.uuid().nullable(),
+  run_id: z.guid().nullable(),
 });
 export type StoredEvent = z.infer<typeof StoredEvent>;
 

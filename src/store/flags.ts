@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Db, many } from "../db.ts";
 
-const Row = z.object({ tenant_id: z.uuid(), flags: z.record(z.string(), z.boolean().catch(false)) });
+const Row = z.object({ tenant_id: z.guid(), flags: z.record(z.string(), z.boolean().catch(false)) });
 
 /** The feature flags of tenants; one without a row has none. */
 export async function readFlags(

@@ -6,7 +6,7 @@ import { indexed, searchWords } from "./words.ts";
 
 const Found = z.object({
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   title: z.string(),
   path: z.string(),
   text: z.string(),

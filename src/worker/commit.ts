@@ -18,7 +18,7 @@ import {
 import { publish, withMentions } from "../publish.ts";
 import type { Routable } from "../router.ts";
 import { confirmDocument, storeDocument } from "../store/documents.ts";
-import { storeEnrichment } from "../store/enrichments.ts";
+import { confirmEnrichment, storeEnrichment } from "../store/enrichments.ts";
 import type { EntityKey } from "../store/entities.ts";
 import { formerMentions } from "../store/mentions.ts";
 import { storableJson, storableText } from "../store/storable.ts";
@@ -169,7 +169,7 @@ async function commitDuplicate(db: Db, { registry }: Context, ended: Ended, stam
     return await endCancelled(db, run, "its entity was deleted", usage);
   }
   await succeedRun(db, run, { outcome: "duplicate_skipped", stamp, usage });
-  if (!isIngestion(pipeline)) return;
+  if (!isIngestion(pipeline)) return await confirmEnrichment(db, entity, pipeline.name, entity.version);
   await confirmDocument(db, entity, entity.version);
   await publish(db, registry, [ownEvent(pipeline, entity, "duplicate_skipped", [])], run.id);
 }

@@ -73,7 +73,7 @@ export class Listener {
 
   #hear(channel: string, payload: string): void {
     if (channel === `${this.#schema}_runs`) this.#heard.onRuns();
-    else if (z.uuid().safeParse(payload).success) this.#heard.onCancel(payload);
+    else if (z.guid().safeParse(payload).success) this.#heard.onCancel(payload);
   }
 }
 

@@ -16,7 +16,7 @@ const Mood = z.object({
 const Evidence = z.object({
   quote: z.string(),
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   start: z.int(),
   end: z.int(),
 });
