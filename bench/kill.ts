@@ -7,10 +7,9 @@ const tenant = "0b5c1c4e-9f0e-4b63-8f43-6f1d0f4c2a10";
 const lease = { LOREGRAPH_LEASE_MS: "2000" };
 
 /** Kills a worker ten times in the middle of a novel, and holds what is there at the end against an uninterrupted run. */
-export async function bench({ rounds, file }: BenchOptions) {
+export async function bench({ rounds, file, seed }: BenchOptions) {
   if (!file) throw new Error("expected --file with the path of a novel");
   const kills = Math.max(10, rounds);
-  const seed = Date.now() % 1_000_000;
   const straight = await withDatabase(({ pool, url, postgres }) =>
     workThrough(pool, url, file, [], postgres),
   );
@@ -54,6 +53,7 @@ async function workThrough(
 async function killAfter(url: string, ms: number): Promise<void> {
   const child = runCli(url, ["worker", "--until-idle"], lease);
   const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.stdout?.resume();
   const timer = setTimeout(() => child.kill("SIGKILL"), ms);
   await ended;
   clearTimeout(timer);

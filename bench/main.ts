@@ -13,17 +13,18 @@ const { values, positionals } = parseArgs({
     json: { type: "boolean", default: false },
     rounds: { type: "string", default: "5" },
     file: { type: "string" },
+    seed: { type: "string" },
   },
 });
 
 const name = positionals[0];
-if (name === undefined || !(name in benches)) {
-  console.error(
-    `usage: npm run bench -- <${Object.keys(benches).join(" | ")}> [--json] [--rounds n] [--file novel.txt]`,
-  );
+const [rounds, seed] = [Number(values.rounds), Number(values.seed ?? Date.now() % 1_000_000)];
+if (name === undefined || !(name in benches) || !(rounds >= 1) || Number.isNaN(seed)) {
+  const names = Object.keys(benches).join(" | ");
+  console.error(`usage: npm run bench -- <${names}> [--json] [--rounds n] [--file novel.txt] [--seed n]`);
   process.exit(2);
 }
 
 const { bench } = await benches[name as keyof typeof benches]();
-const result = await bench({ rounds: Number(values.rounds), file: values.file });
+const result = await bench({ rounds, seed, file: values.file });
 console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 2));

@@ -8,7 +8,12 @@ import { openPool, type Pool } from "../src/db.ts";
 import { connectPostgres } from "../src/postgres/connect.ts";
 import { migrate } from "../src/postgres/migrate.ts";
 
-export type BenchOptions = { readonly rounds: number; readonly file?: string | undefined };
+export type BenchOptions = {
+  readonly rounds: number;
+  readonly file?: string | undefined;
+  /** What decides every random choice. */
+  readonly seed: number;
+};
 
 /** A migrated database of its own, on the configured Postgres or on an embedded one in a temporary folder. */
 export async function withDatabase<Result>(

@@ -146,7 +146,7 @@ export async function orUnavailable<Result>(work: () => Promise<Result>): Promis
 export function databaseUnavailable(url: string, cause: unknown): LoregraphError {
   return new LoregraphError(
     "DATABASE_UNAVAILABLE",
-    `no Postgres answers at ${addressOf(url)}: ${messageOf(cause)}`,
+    `cannot connect to Postgres at ${addressOf(url)}: ${messageOf(cause)}`,
     { cause },
   );
 }

@@ -28,6 +28,16 @@ export const errorCodes = {
     retry: false,
     solve: "Read the run's status first; only the listed transitions are legal.",
   },
+  LEASE_EXPIRED: {
+    status: 500,
+    retry: true,
+    solve: "Nothing: the run is tried again by itself. Look for the end of the worker that held it.",
+  },
+  CANCELLED: {
+    status: 409,
+    retry: false,
+    solve: "Nothing: somebody asked for it, or the entity is gone.",
+  },
   LEASE_LOST: {
     status: 409,
     retry: true,

@@ -103,7 +103,7 @@ test("tells a database that is away from a statement that is wrong", async () =>
 
 test("names an unavailable database by host and name, never by its password", () => {
   const { message } = databaseUnavailable("postgres://me:secret@db.example:5433/lore", new Error("refused"));
-  expect(message).toBe("no Postgres answers at db.example:5433/lore: refused");
+  expect(message).toBe("cannot connect to Postgres at db.example:5433/lore: refused");
 });
 
 test("keeps the options that a URL already has", async () => {
@@ -125,7 +125,7 @@ test("says where it looked for a database, behind a Unix socket too", () => {
   const said = (address: string) => databaseUnavailable(address, refused).message;
 
   expect(said("postgres://me:secret@db.test:5433/lore")).toBe(
-    "no Postgres answers at db.test:5433/lore: no such file",
+    "cannot connect to Postgres at db.test:5433/lore: no such file",
   );
-  expect(said("postgres://me:secret@/lore?host=/run/pg")).toBe("no Postgres answers at /lore: no such file");
+  expect(said("postgres://me:secret@/lore?host=/run/pg")).toBe("cannot connect to Postgres at /lore: no such file");
 });

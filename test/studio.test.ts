@@ -98,7 +98,7 @@ describe("the tools of Studio", () => {
   test("say that the Postgres of DATABASE_URL does not answer", async () => {
     vi.stubEnv("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
 
-    await expect(read()).rejects.toThrow("no Postgres answers at 127.0.0.1:1/none");
+    await expect(read()).rejects.toThrow("cannot connect to Postgres at 127.0.0.1:1/none");
   });
 });
 

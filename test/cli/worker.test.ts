@@ -162,7 +162,7 @@ describe("without its database", () => {
     const said = await run(["worker"], { ...settings, DATABASE_URL: url });
 
     expect(said).toMatchObject({ code: 4, out: "" });
-    expect(said.err).toMatch(/^error: no Postgres answers at 127\.0\.0\.1:1\/lore: .*ECONNREFUSED/);
+    expect(said.err).toMatch(/^error: cannot connect to Postgres at 127\.0\.0\.1:1\/lore: .*ECONNREFUSED/);
     expect(said.err).toContain("Start Postgres, or correct DATABASE_URL. (DATABASE_UNAVAILABLE)");
     expect(said.err).not.toContain("tide-table");
   });
