@@ -184,11 +184,14 @@ test("only src/registry.ts imports what the source does not name", () => {
 });
 
 test("every error code is raised somewhere", () => {
-  const named = new Set(
-    ours.filter(({ path }) => path !== "src/errors.ts").flatMap(({ strings }) => strings),
-  );
+  // Some are written by SQL, so that a name in either kind of quotes counts.
+  const written = ours
+    .filter(({ path }) => path !== "src/errors.ts")
+    .map(({ path }) => readFileSync(path, "utf8"))
+    .join("\n");
+  const isNamed = (code: string) => written.includes(`"${code}"`) || written.includes(`'${code}'`);
 
-  expect(Object.keys(errorCodes).filter((code) => !named.has(code))).toEqual([]);
+  expect(Object.keys(errorCodes).filter((code) => !isNamed(code))).toEqual([]);
 });
 
 test("no source file is longer than 400 lines", () => {

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
+import { MemorySaver } from "@langchain/langgraph";
 import { describe, expect, test } from "vitest";
-import { type Entity, embeddedText, Ingested, type Tools, unpackVector } from "../../src/pipeline.ts";
+import { z } from "zod";
+import { Entity, embeddedText, Ingested, type Tools, unpackVector } from "../../src/pipeline.ts";
 import pipeline from "./pipeline.ts";
 
 const scene: Entity = {
@@ -34,18 +36,13 @@ function measuring(): Tools & { readonly embedded: string[] } {
 
 const orla = "3f0b1c52-8a57-4c9f-9d9e-0c8d5f1b7a03";
 
-async function ingest(entity: Partial<Entity>, tools: Tools = measuring()): Promise<Ingested> {
-  return Ingested.parse(
-    await pipeline
-      .graph(tools)
-      .compile()
-      .invoke({ ...scene, ...entity }),
-  );
+async function ingest(entity: Entity, tools: Tools = measuring()): Promise<Ingested> {
+  return Ingested.parse(await pipeline.graph(tools).compile().invoke(entity));
 }
 
 test("embeds each chunk under its heading, in order", async () => {
   const tools = measuring();
-  const { chunks, vectors } = await ingest({}, tools);
+  const { chunks, vectors } = await ingest(scene, tools);
 
   expect(tools.embedded).toEqual(chunks.map(embeddedText));
   expect(tools.embedded[0]).toMatch(/^\[H\] The Slip\n“You are late,”/);
@@ -56,7 +53,7 @@ test("embeds each chunk under its heading, in order", async () => {
 
 test("gives each chunk the exact place of its text in the source", async () => {
   const text = "\ufeffOne\u00a0bell.\r\n\r\n“Two\tbells,” said Wenna.\r\n".repeat(80);
-  const { chunks } = await ingest({ text });
+  const { chunks } = await ingest({ ...scene, text });
 
   expect(chunks.length).toBeGreaterThan(1);
   for (const chunk of chunks) expect(chunk.text).toBe(text.slice(chunk.start, chunk.end));
@@ -65,7 +62,7 @@ test("gives each chunk the exact place of its text in the source", async () => {
 test("embeds nothing where there is nothing to read", async () => {
   const tools = measuring();
 
-  expect(await ingest({ text: " \n " }, tools)).toEqual({
+  expect(await ingest({ ...scene, text: " \n " }, tools)).toEqual({
     kind: "empty",
     language: null,
     chunks: [],
@@ -76,14 +73,15 @@ test("embeds nothing where there is nothing to read", async () => {
 });
 
 test("names whom the text speaks of", async () => {
-  expect((await ingest({})).mentions).toEqual([{ source_type: "character", source_id: orla }]);
-  expect((await ingest({ text: "Nobody came to the slip that night." })).mentions).toEqual([]);
+  expect((await ingest(scene)).mentions).toEqual([{ source_type: "character", source_id: orla }]);
+  expect((await ingest({ ...scene, text: "Nobody came to the slip that night." })).mentions).toEqual([]);
 });
 
 test("keeps the fields of a sheet together longer than prose", async () => {
   const fields = "Habit: counts the ropes at dusk, twice, by touch, and never says the number\n".repeat(20);
-  const sheet = await ingest({ source_type: "character", text: fields });
+  const sheet = await ingest({ ...scene, source_type: "character", text: fields });
   const prose = await ingest({
+    ...scene,
     text: fields.replaceAll("Habit: counts", "She counts").replaceAll("\n", ". "),
   });
 
@@ -91,12 +89,28 @@ test("keeps the fields of a sheet together longer than prose", async () => {
   expect(sheet.chunks.length).toBeLessThan(prose.chunks.length);
 });
 
-describe("examples", () => {
-  const lines = readFileSync(new URL("examples.jsonl", import.meta.url), "utf8")
-    .trim()
-    .split("\n");
+test("keeps the text once in its checkpoints", async () => {
+  const thread = { configurable: { thread_id: "one" } };
+  const app = pipeline.graph(measuring()).compile({ checkpointer: new MemorySaver() });
+  await app.invoke(scene, thread);
 
-  test.each(lines.map((line) => JSON.parse(line)))("$name", async ({ input, expected }) => {
+  const { values } = await app.getState(thread);
+
+  expect(Object.keys(values).filter((channel) => values[channel] === scene.text)).toEqual(["text"]);
+});
+
+describe("examples", () => {
+  const Example = z.object({
+    name: z.string(),
+    input: Entity.required(),
+    expected: z.looseObject({ chunks: z.array(z.unknown()) }),
+  });
+  const examples = readFileSync(new URL("examples.jsonl", import.meta.url), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => Example.parse(JSON.parse(line)));
+
+  test.each(examples)("$name", async ({ input, expected }) => {
     const answer = await ingest(input);
 
     expect(answer).toMatchObject(expected);

@@ -5,7 +5,7 @@ import { detectKind } from "../../src/content/kind.ts";
 import { detectLanguage } from "../../src/content/language.ts";
 import { normalise } from "../../src/content/normalise.ts";
 import { Entity, embeddedText, Ingested, packVector, type TextKind, type Tools } from "../../src/pipeline.ts";
-import { Chunked, Normalised, Spoken, State } from "./schema.ts";
+import { Chunked, Spoken, State } from "./schema.ts";
 
 /** A sheet's fields explain each other, so more of them stay together than of prose. Tokens. */
 const sheetBudget = 512;
@@ -13,8 +13,7 @@ const sheetBudget = 512;
 /** Normalises, tells what kind of text it is, cuts it into chunks, embeds them and names whom it speaks of. */
 export function graph({ embed, read }: Tools) {
   return new StateGraph({ state: State, input: Entity, output: Ingested })
-    .addNode("normalise", ({ text }) => ({ plain: normalise(text) }), { input: Entity })
-    .addNode("detect", detect, { input: Entity.extend(Normalised.shape) })
+    .addNode("normaliseAndDetect", normaliseAndDetect, { input: Entity })
     .addNode("leaveEmpty", () => ({ chunks: [], vectors: [], mentions: [] }))
     .addNode("chunkSheet", ({ text, title }) => chunked(text, title, [], sheetBudget), { input: Entity })
     .addNode("chunkDialogue", ({ text, title, spoken }) => chunked(text, title, spoken), {
@@ -31,9 +30,8 @@ export function graph({ embed, read }: Tools) {
     .addNode("mention", async ({ text }) => ({ mentions: [...(await read.mentioned(text))] }), {
       input: Entity,
     })
-    .addEdge(START, "normalise")
-    .addEdge("normalise", "detect")
-    .addConditionalEdges("detect", ({ kind }) => branches[kind], Object.values(branches))
+    .addEdge(START, "normaliseAndDetect")
+    .addConditionalEdges("normaliseAndDetect", ({ kind }) => branches[kind], Object.values(branches))
     .addEdge("chunkSheet", "embed")
     .addEdge("chunkDialogue", "embed")
     .addEdge("chunkNarration", "embed")
@@ -49,7 +47,9 @@ const branches = {
   narration: "chunkNarration",
 } as const satisfies Record<TextKind, string>;
 
-function detect({ source_type, plain }: Entity & { plain: string }) {
+/** One step, so that checkpoints hold the text once: offsets into the normalised text are offsets into it. */
+function normaliseAndDetect({ source_type, text }: Entity) {
+  const plain = normalise(text);
   const spoken = findDialogue(plain).map(({ start, end }) => ({ start, end }));
   return { spoken, kind: detectKind({ source_type, text: plain }, spoken), language: detectLanguage(plain) };
 }

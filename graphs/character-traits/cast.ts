@@ -1,5 +1,5 @@
+import type { Span } from "../../src/content/span.ts";
 import { traitWord } from "./lexicon.ts";
-import type { Span } from "./names.ts";
 import type { Word } from "./words.ts";
 
 /** Who a word names: the character, or somebody or something else with a name. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Emitted } from "../../src/pipeline.ts";
-import { entryOf } from "./lexicon.ts";
+import { groupOf } from "./lexicon.ts";
 import type { Trait } from "./schema.ts";
 
 export const traitsChanged = "character.traits_changed";
@@ -19,8 +19,6 @@ type Named = Pick<Trait, "trait">;
 
 /** The traits of `those` that `these` lack. "Bold" and "daring" are the same one. */
 function without(those: readonly Named[], these: readonly Named[]): readonly string[] {
-  const groups = new Set(these.map(groupOf));
-  return those.filter((trait) => !groups.has(groupOf(trait))).map(({ trait }) => trait);
+  const groups = new Set(these.map(({ trait }) => groupOf(trait)));
+  return those.filter(({ trait }) => !groups.has(groupOf(trait))).map(({ trait }) => trait);
 }
-
-const groupOf = ({ trait }: Named) => entryOf(trait)?.group ?? trait;

@@ -1,13 +1,13 @@
 import { END, Overwrite, Send, START, StateGraph } from "@langchain/langgraph";
 import { registry } from "@langchain/langgraph/zod";
 import { z } from "zod";
-import { detectLanguage } from "../../src/content/language.ts";
+import { isEnglish } from "../../src/content/english.ts";
 import { Entity, type Tools } from "../../src/pipeline.ts";
 import { traitEvents } from "./changes.ts";
 import { mergeTraits, provedClaims } from "./merge.ts";
 import { type AskModel, modelAsker } from "./model-reader.ts";
 import { namesOf } from "./names.ts";
-import { batchesOf, gatherPassages, NumberedPassage } from "./passages.ts";
+import { batchesOf, type Gathered, gatherPassages, NumberedPassage } from "./passages.ts";
 import { claimsByRules } from "./rules.ts";
 import { CharacterTraits, LocatedClaim } from "./schema.ts";
 
@@ -25,13 +25,13 @@ const State = Entity.extend({
 });
 type State = z.infer<typeof State>;
 
-const Gathered = Entity.extend({ gathered: State.shape.gathered });
+const Gatherings = Entity.extend({ gathered: State.shape.gathered, reason: State.shape.reason });
 const Claimed = State.pick({ gathered: true, claims: true });
 
 /**
- * Reads what a character is like from its own text and every passage that names it, trusts a trait only if the
- * quoted words stand there, and says which traits came and went since the last time. With a model, passages are read
- * in batches, a few at a time; without one, by rules for English.
+ * Reads what a character is like from its own text and the passages that name it, an even sample where they are more
+ * than 200; trusts a trait only if the quoted words stand there, and says which traits came and went since the last
+ * time. With a model, passages are read in batches, a few at a time; without one, by rules for English.
  */
 export function graph({ model, read }: Pick<Tools, "model" | "read">) {
   const ask = model ? modelAsker(model) : undefined;
@@ -40,7 +40,7 @@ export function graph({ model, read }: Pick<Tools, "model" | "read">) {
     .addNode("gather", async (entity) => begin(await gatherPassages(entity, read)), { input: Entity })
     .addNode("nothingToRead", () => ({ reason: "no text of its own, and no passage names it" }))
     .addNode("readBatch", (batch, { signal }) => readBatch(ask, batch, signal), { input: Batch })
-    .addNode("readByRules", (state, { signal }) => readByRules(state, signal), { input: Gathered })
+    .addNode("readByRules", (state, { signal }) => readByRules(state, signal), { input: Gatherings })
     .addNode("proveAndMerge", proveAndMerge, { input: Claimed })
     .addNode("compare", async ({ traits }) => ({ events: traitEvents(traits, await read.previous()) }), {
       input: CharacterTraits,
@@ -62,9 +62,9 @@ export function graph({ model, read }: Pick<Tools, "model" | "read">) {
 }
 
 /** Clears what an earlier run on the same thread left. */
-function begin(gathered: NumberedPassage[]) {
+function begin({ gathered, reason }: Gathered) {
   const claims = new Overwrite<LocatedClaim[]>([]);
-  return { gathered, claims, passages: gathered.length, reason: null };
+  return { gathered, claims, passages: gathered.length, reason };
 }
 
 function sendBatches(state: State): Send[] {
@@ -76,20 +76,19 @@ async function readBatch(ask: AskModel | undefined, batch: Batch, signal: AbortS
   return { claims: ask ? await ask(batch.names, batch.batch, signal) : [] };
 }
 
-async function readByRules(state: z.infer<typeof Gathered>, signal: AbortSignal | undefined) {
-  const english = state.gathered.filter(({ passage }) => isEnglish(passage.text));
-  const left = state.gathered.length - english.length;
-  const reason = `the rules read English only: ${left} of ${state.gathered.length} passages left out`;
+/** The character's metadata speaks for its own text; the language of the others' shows in theirs. */
+async function readByRules(state: z.infer<typeof Gatherings>, signal: AbortSignal | undefined) {
+  const { gathered, reason, metadata } = state;
+  const english = gathered.filter(({ own, passage }) =>
+    isEnglish(passage.text, own ? metadata.language : undefined),
+  );
+  const left = gathered.length - english.length;
+  const leftOut = `the rules read English only: ${left} of ${gathered.length} passages left out`;
   return {
     claims: await claimsByRules(namesOf(state), english, signal),
     passages: english.length,
-    reason: left > 0 ? reason : null,
+    reason: [reason, left > 0 ? leftOut : null].filter(Boolean).join("; ") || null,
   };
-}
-
-/** A text that is too short to tell is read: in another language, the rules find nothing in it. */
-function isEnglish(text: string): boolean {
-  return ["en", null].includes(detectLanguage(text));
 }
 
 function proveAndMerge({ claims, gathered }: z.infer<typeof Claimed>) {

@@ -321,6 +321,11 @@ export function entryOf(trait: string): Entry | undefined {
   return traitWord("adjectives", word) ?? traitWord("qualities", word) ?? traitWord("people", word);
 }
 
+/** What makes "courageous" and "brave" one trait; an unknown one is a group of its own. */
+export function groupOf(trait: string): string {
+  return entryOf(trait)?.group ?? trait;
+}
+
 function entriesIn(category: Category): readonly (readonly [key: string, Entry])[] {
   return groups[category].flatMap((group) => {
     const first = wordsOf(group.adjectives)[0] ?? "";

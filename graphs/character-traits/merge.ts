@@ -1,7 +1,7 @@
-import { entryOf } from "./lexicon.ts";
+import { countWords, findQuote } from "../../src/content/quote.ts";
+import { entryOf, groupOf } from "./lexicon.ts";
 import type { NumberedPassage } from "./passages.ts";
-import { findQuote } from "./quote.ts";
-import type { Category, Evidence, LocatedClaim, Trait } from "./schema.ts";
+import { type Category, type Evidence, type LocatedClaim, type Trait, TraitName } from "./schema.ts";
 
 /** A claim whose quote was found where it says. */
 type Proved = {
@@ -12,16 +12,26 @@ type Proved = {
   readonly evidence: Evidence;
 };
 
-/** The claims whose quotes stand in their passages; a claim with an invented quote is dropped. */
+/** The claims whose quotes stand in their passages and show the trait. Any other, and one that calls a message a trait, is dropped. */
 export function provedClaims(
   claims: readonly LocatedClaim[],
   passages: readonly NumberedPassage[],
 ): readonly Proved[] {
   const numbered = new Map(passages.map((passage) => [passage.number, passage]));
   return claims.flatMap((claim) => {
+    const trait = TraitName.safeParse(plainForm(claim.trait)).data;
     const evidence = evidenceOf(claim, numbered.get(claim.passage));
-    return evidence && claim.trait.trim() !== "" ? [{ ...named(claim), evidence }] : [];
+    return trait && evidence && isShown(trait, evidence) ? [{ ...named(trait, claim), evidence }] : [];
   });
+}
+
+/** A single word, such as "she", stands in any passage; it shows only the trait that it names: `Traits: patient`. */
+function isShown(trait: string, { quote }: Evidence): boolean {
+  return countWords(quote) > 1 || groupOf(plainForm(quote)) === groupOf(trait);
+}
+
+function plainForm(words: string): string {
+  return words.trim().toLowerCase().replace(/\s+/g, " ");
 }
 
 function evidenceOf(
@@ -42,13 +52,12 @@ function evidenceOf(
   );
 }
 
-/** The trait as an adjective, and the group that makes "courageous" and "brave" one trait; an unknown one is its own. */
-function named({ trait, category, confidence }: LocatedClaim) {
-  const plain = trait.trim().toLowerCase().replace(/\s+/g, " ");
-  const entry = entryOf(plain);
+/** The trait as an adjective where it is known in another form, and its group. */
+function named(trait: string, { category, confidence }: LocatedClaim) {
+  const entry = entryOf(trait);
   return {
-    trait: entry?.trait ?? plain,
-    group: entry?.group ?? plain,
+    trait: entry?.trait ?? trait,
+    group: groupOf(trait),
     category: entry?.category ?? category ?? undefined,
     confidence,
   };

@@ -1,11 +1,8 @@
 import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
-import { z } from "zod";
 import { asker } from "../../src/ask.ts";
 import type { NumberedPassage } from "./passages.ts";
 import { askTraits } from "./prompt.ts";
-import { Claim, type LocatedClaim } from "./schema.ts";
-
-const Answer = z.object({ traits: z.array(Claim) });
+import { Answer, type LocatedClaim } from "./schema.ts";
 
 /** Asks a model about one batch of passages. Throws MODEL_ANSWER_INVALID where its answer has not the asked shape. */
 export type AskModel = (

@@ -1,7 +1,6 @@
 import { z } from "zod";
+import type { Span } from "../../src/content/span.ts";
 import type { Entity, Passage } from "../../src/pipeline.ts";
-
-export type Span = { readonly start: number; readonly end: number };
 
 /** Titles that a family name follows: "Captain Hale" says nothing about which Hale. */
 const formalTitles = new Set(

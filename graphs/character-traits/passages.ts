@@ -16,20 +16,35 @@ const mostCharacters = 12_000;
 /** Tokens of a piece of an own text that is longer than that. */
 const budget = 2_000;
 
-/** The character's own text, then every passage of others that names it, in reading order. */
-export async function gatherPassages(entity: Entity, read: Reader): Promise<NumberedPassage[]> {
-  return [...ownText(entity), ...(await passagesOfOthers(entity, read))].map((passage, number) => ({
+/** No more passages are looked up: of a main character, they show the lasting traits many times over. */
+const mostPassages = 200;
+
+/** What was found to read; `reason` says why there may be more. */
+export type Gathered = { readonly gathered: NumberedPassage[]; readonly reason: string | null };
+
+/** The character's own text, then the passages of others that name it, in reading order. */
+export async function gatherPassages(entity: Entity, read: Reader): Promise<Gathered> {
+  const { passages, isSample } = await passagesOfOthers(entity, read);
+  const gathered = [...ownText(entity), ...passages].map((passage, number) => ({
     number,
     own: passage.source_id === entity.source_id,
     passage,
   }));
+  const reason = `no more than ${mostPassages} passages that name it are read: an even sample where there are more`;
+  return { gathered, reason: isSample ? reason : null };
 }
 
-/** The passages of other entities that name the character, in reading order. */
-export async function passagesOfOthers(entity: Entity, read: Reader): Promise<readonly Passage[]> {
+/**
+ * The passages of other entities that name the character, in reading order. Where there are more than 200, they are an
+ * even sample: `isSample` says that there may be.
+ */
+export async function passagesOfOthers(entity: Entity, read: Reader) {
   const names = namesOf(entity);
-  const found = names.length > 0 ? await read.passages(names) : [];
-  return mentioning(found, names).filter(({ source_id }) => source_id !== entity.source_id);
+  const found = names.length > 0 ? await read.passages(names, mostPassages) : [];
+  return {
+    passages: mentioning(found, names).filter(({ source_id }) => source_id !== entity.source_id),
+    isSample: found.length === mostPassages,
+  };
 }
 
 function ownText({ source_type, source_id, title, text }: Entity): readonly Passage[] {

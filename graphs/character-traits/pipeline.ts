@@ -1,10 +1,11 @@
+import { z } from "zod";
 import { definePipeline } from "../../src/pipeline.ts";
 import { traitsChanged } from "./changes.ts";
 import { graph } from "./graph.ts";
 import { namesOf } from "./names.ts";
 import { passagesOfOthers } from "./passages.ts";
 import { traitPrompt } from "./prompt.ts";
-import { CharacterTraits } from "./schema.ts";
+import { Answer, CharacterTraits } from "./schema.ts";
 
 export default definePipeline({
   name: "character-traits",
@@ -12,12 +13,14 @@ export default definePipeline({
   trigger: { on: "entity.ingested", types: ["character"], mentioned: true },
   output: CharacterTraits,
   graph,
-  prompts: [traitPrompt],
+  // Models are sent the descriptions of the schema, too.
+  prompts: [traitPrompt, JSON.stringify(z.toJSONSchema(Answer))],
   local: "wink-rules-1",
-  // Aliases are in the metadata: a new one may prove a trait that no changed passage does.
+  // Aliases and the language are in the metadata: a new alias may prove a trait that no changed passage does.
   reads: async (entity, read) => ({
     names: namesOf(entity),
-    passages: await passagesOfOthers(entity, read),
+    language: entity.metadata.language ?? null,
+    ...(await passagesOfOthers(entity, read)),
   }),
   outcome: ({ passages }) => (passages === 0 ? "skipped" : "completed"),
   emits: [traitsChanged],

@@ -1,6 +1,4 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { findQuote } from "./quote.ts";
 import { claimsByRules } from "./rules.ts";
 
 const names = ["Mara Voss", "Mara"];
@@ -107,33 +105,4 @@ test("stops between passages when its signal fires", async () => {
   const numbered = { number: 0, own: true, passage: { text: "Traits: brave" } };
 
   await expect(claimsByRules(names, [numbered as never], AbortSignal.abort())).rejects.toThrow(/abort/i);
-});
-
-describe("a quote", () => {
-  test("is found whatever its white space, quote marks, dashes and ellipses", () => {
-    const text = "Then — “Wait…”\n  she said; ‘no’.";
-
-    expect(findQuote(text, `- "Wait..." she said; 'no'`)).toEqual({ start: 5, end: 31 });
-  });
-
-  test.each(["", " \n", "never written"])("is not found when it is %j", (quote) => {
-    expect(findQuote("“Wait,” she said.", quote)).toBeUndefined();
-  });
-
-  test("that was cut from a text is found with its own words", () => {
-    const words = fc.array(fc.constantFrom("a", "“", '"', "’", " ", "\n", "…", "—", "é", "🙂"), {
-      minLength: 1,
-    });
-    fc.assert(
-      fc.property(words, fc.nat(), fc.nat(), (parts, a, b) => {
-        const text = parts.join("");
-        const [start = 0, end = 0] = [a % text.length, b % text.length].toSorted((x, y) => x - y);
-        const quote = text.slice(start, end);
-        const found = findQuote(text, quote);
-        return quote.trim() === ""
-          ? !found
-          : found !== undefined && found.start <= start + (quote.length - quote.trimStart().length);
-      }),
-    );
-  });
 });

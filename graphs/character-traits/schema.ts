@@ -27,9 +27,15 @@ export const Evidence = z.object({
 });
 export type Evidence = z.infer<typeof Evidence>;
 
+/** A word or two and never a message: what a model calls a trait goes out with events, to whoever listens. */
+export const TraitName = z
+  .string()
+  .max(40)
+  .regex(/^\p{L}[\p{L}\p{M} '’-]*$/u, "expected letters, blanks, hyphens and apostrophes");
+
 /** What a character is like, and where it is written. */
 export const Trait = z.object({
-  trait: z.string().min(1),
+  trait: TraitName,
   category: Category.optional(),
   confidence: z.number().min(0).max(1).describe("0 is a guess, 1 is certain"),
   evidence: z.array(Evidence).min(1).describe("Strongest first"),
@@ -49,13 +55,16 @@ export type CharacterTraits = z.infer<typeof CharacterTraits>;
 
 /** A trait with the words that are said to show it, before they were looked for in the passage. */
 export const Claim = z.object({
-  trait: z.string(),
+  trait: z.string().describe("One English adjective in lower case"),
   category: Category.nullable(),
   confidence: z.number().min(0).max(1),
   passage: z.int().nonnegative().describe("The number of the passage that the quote is from"),
   quote: z.string().describe("The shortest words of the passage that show the trait, copied exactly"),
 });
 export type Claim = z.infer<typeof Claim>;
+
+/** What a model answers. */
+export const Answer = z.object({ traits: z.array(Claim) });
 
 /** A claim of the rules also says where in the passage its quote begins. */
 export const LocatedClaim = Claim.extend({ from: z.int().nonnegative().default(0) });

@@ -1,9 +1,11 @@
 import { z } from "zod";
+import { codePointStarts, graphemeStarts } from "../../src/content/boundaries.ts";
 import { findDialogue } from "../../src/content/dialogue.ts";
-import { Span } from "./schema.ts";
+import type { Span } from "../../src/content/span.ts";
+import { SpanShape } from "./schema.ts";
 
 /** A spoken line, quotation marks included. */
-export const Line = Span.extend({ speaker: z.string().optional() });
+export const Line = SpanShape.extend({ speaker: z.string().optional() });
 export type Line = z.infer<typeof Line>;
 
 /** Spoken lines that answer each other. */
@@ -79,14 +81,17 @@ function pieces(text: string, line: Line): Line[] {
   return [...cut, { ...line, start }];
 }
 
-/** The last end of a paragraph, else of a sentence, else of a word, in the second half of `piece`; else all of it. */
+/**
+ * The last end of a paragraph, else of a sentence, else of a word, in the second half of `piece`; else before its last
+ * character, of which the next piece may hold the rest.
+ */
 function goodCut(piece: string): number {
   const half = piece.length / 2;
   for (const mark of ["\n\n", ". ", "! ", "? ", "。", " "]) {
     const at = piece.lastIndexOf(mark);
     if (at >= half) return at + mark.length;
   }
-  return piece.length;
+  return graphemeStarts(piece).at(-1) ?? codePointStarts(piece).at(-1) ?? piece.length;
 }
 
 /** Not after a title: `said Mr. Hale coldly` goes on. */

@@ -12,7 +12,7 @@ import { Entity } from "../../src/pipeline.ts";
 import { exchangesOf, spanOf, speakersOf, spokenLines, turnsOf } from "./exchanges.ts";
 import { graph } from "./graph.ts";
 import pipeline from "./pipeline.ts";
-import { DialogMood } from "./schema.ts";
+import { Answer, DialogMood } from "./schema.ts";
 
 const tenant = "6f1f0a52-7d0b-4c7e-9a55-0c1d2e3f4a5b";
 const pause = `\n\n${"The rain went on and nobody looked up from the fire. ".repeat(10)}\n\n`;
@@ -107,10 +107,25 @@ describe("with a model", () => {
     expect(text.slice(at?.start, at?.end)).toBe(found);
   });
 
-  test.each(["", "“”", "…", " . "])("takes %j for no evidence at all", async (evidence) => {
+  test.each(["", "“”", "…", " . ", "I", "you", "hat", "I ha"])(
+    "takes %j for no evidence at all",
+    async (evidence) => {
+      const answer = fakeModel().structuredResponse({ ...hostile, evidence });
+
+      expect(await read(scene("“Is it late? I hate you…”, she said."), answer)).toMatchObject({
+        confidence: 0,
+      });
+    },
+  );
+
+  test.each([
+    ["“Murderer! You did it.”", "Murderer"],
+    ["“No!” she said.", "No!"],
+    ["“我恨你们。”她说。", "恨你"],
+  ])("takes a word for evidence in %s: %j", async (text, evidence) => {
     const answer = fakeModel().structuredResponse({ ...hostile, evidence });
 
-    expect(await read(scene("“I hate you…”, she said."), answer)).toMatchObject({ confidence: 0 });
+    expect(await read(scene(text), answer)).toMatchObject({ evidence, confidence: 0.9 });
   });
 
   test("keeps the order of the text when answers come out of order", async () => {
@@ -300,12 +315,17 @@ describe("by rules", () => {
     expect([plain.mood, angry.mood, before.mood]).toEqual(["neutral", "hostile", "hostile"]);
   });
 
-  test("is unsure of a neutral reading, and quotes a line as it stands", async () => {
+  test("is unsure of a neutral reading, and quotes no line for it", async () => {
+    const unsure = { mood: "neutral", confidence: 0.15, evidence: "", evidence_at: null };
+
     expect(await read(scene("“The boat leaves at nine,” he said."))).toMatchObject({
-      mood: "neutral",
-      confidence: 0.15,
-      evidence: "The boat leaves at nine,",
+      ...unsure,
+      exchanges: [unsure],
     });
+  });
+
+  test("quotes a line without the comma before its tag", async () => {
+    expect(await read(scene("“I hate you,” he said."))).toMatchObject({ evidence: "I hate you" });
   });
 
   test("is never surer than its rules can be", async () => {
@@ -353,6 +373,15 @@ describe("exchanges", () => {
     expect(exchanges.map(({ start, end }) => speech.slice(start, end)).join("")).toBe(speech);
   });
 
+  test.each(["🙂", "e\u0301", "a"])("never cut %j in two", (character) => {
+    const speech = `“${character.repeat(9_001)}”`;
+
+    const pieces = exchangesOf(speech, spokenLines(speech)).map(spanOf);
+
+    expect(pieces.map(({ start, end }) => speech.slice(start, end)).join("")).toBe(speech);
+    for (const { start } of pieces.slice(1)) expect(speech.startsWith(character, start)).toBe(true);
+  });
+
   test("name their speakers once, in the order in which they speak", () => {
     const lines = ["Ada", undefined, "Bo", "Ada"].map((speaker, i) => ({ start: i, end: i + 1, speaker }));
 
@@ -370,6 +399,10 @@ describe("exchanges", () => {
       "She wept:",
     ]);
   });
+});
+
+test("goes stale when the descriptions that a model is sent change", () => {
+  expect(pipeline.prompts.join()).toContain(Answer.shape.evidence.description);
 });
 
 test("runs on what base ingested, but not on outlines", () => {

@@ -1,7 +1,8 @@
+import { z } from "zod";
 import { definePipeline } from "../../src/pipeline.ts";
 import { graph } from "./graph.ts";
 import { exchangePrompt, wholePrompt } from "./prompt.ts";
-import { DialogMood } from "./schema.ts";
+import { Answer, DialogMood } from "./schema.ts";
 
 export default definePipeline({
   name: "dialog-mood",
@@ -13,7 +14,8 @@ export default definePipeline({
   },
   output: DialogMood,
   graph,
-  prompts: [exchangePrompt, wholePrompt],
+  // Models are sent the descriptions of the schema, too.
+  prompts: [exchangePrompt, wholePrompt, JSON.stringify(z.toJSONSchema(Answer))],
   local: "wink-rules-1",
   reads: ({ metadata }) => metadata.language ?? null,
   outcome: ({ mood }) => (mood === null ? "skipped" : "completed"),

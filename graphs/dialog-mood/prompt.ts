@@ -1,11 +1,12 @@
 import type { BaseMessageLike } from "@langchain/core/messages";
+import { enclosed, oneLine } from "../../src/content/enclosure.ts";
 import type { Turn } from "./exchanges.ts";
 import { type ExchangeMood, meanings, moods } from "./schema.ts";
 
 const moodList = moods.map((mood) => `- ${mood}: ${meanings[mood]}`).join("\n");
 
 const asked = `Answer with
-- evidence: the shortest quote that shows the mood, copied letter for letter from one spoken line; never from what is told in parentheses, never joined from two lines
+- evidence: the shortest quote that shows the mood, two words at least unless the line has only one, copied letter for letter from one spoken line; never from what is told in parentheses, never joined from two lines
 - mood: exactly one of the list
 - valence: from -1 (bitter) over 0 (even) to 1 (happy)
 - confidence: from 0 (a guess) to 1 (certain); low where the words could be meant in two ways
@@ -56,14 +57,4 @@ export function askWhole(readings: readonly ExchangeMood[]): BaseMessageLike[] {
     ["system", wholePrompt],
     ["human", enclosed("readings", lines)],
   ];
-}
-
-/** A tag inside the story is taken apart, so that no line can close the enclosure and speak from outside it. */
-function enclosed(tag: string, lines: readonly string[]): string {
-  const safe = lines.map((line) => line.replace(/<(?=\s*\/?\s*(?:exchange|readings)\b)/gi, "< "));
-  return [`<${tag}>`, ...safe, `</${tag}>`].join("\n");
-}
-
-function oneLine(text: string): string {
-  return text.replace(/\s+/g, " ").trim();
 }

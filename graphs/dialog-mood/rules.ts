@@ -1,7 +1,7 @@
 import type { English, EnglishSentence } from "../../src/content/english.ts";
 import { type Cue, type Felt, phraseCues, spokenCues, toldCues } from "./cues.ts";
 import type { Turn } from "./exchanges.ts";
-import type { Mood, Reading } from "./schema.ts";
+import type { Reading } from "./schema.ts";
 
 /** What one sentence of speech signals. `start` is in the entity's text. */
 type Signal = {
@@ -34,7 +34,10 @@ const sign: Readonly<Record<Felt, 1 | -1>> = {
   fearful: -1,
 };
 
-/** Reads an exchange by its cues. Where there are none it says neutral, with little confidence and a line as it stands. */
+/**
+ * Reads an exchange by its cues. Where there are none it says neutral, with little confidence and no quote: any line
+ * would do as one, and none would show anything.
+ */
 export function readByRules(english: English, turns: readonly Turn[]): Reading {
   const signals = turns.flatMap((turn) => signalsOf(english, turn));
   const weights = weigh(signals);
@@ -46,7 +49,8 @@ export function readByRules(english: English, turns: readonly Turn[]): Reading {
       mood: "neutral",
       valence: round(valence / 2),
       confidence: neutralConfidence,
-      ...evidenceOf("neutral", signals),
+      evidence: "",
+      evidence_at: null,
     };
   }
   const confidence = confidenceIn(mood, shareOf(mood, weights), density, valence);
@@ -112,8 +116,8 @@ function shareOf(mood: Felt, weights: ReadonlyMap<Felt, number>): number {
   return (weights.get(mood) ?? 0) / all;
 }
 
-/** The sentence that signals the mood most, without its quotation marks; for neutral, the first. */
-function evidenceOf(mood: Mood, signals: readonly Signal[]): Pick<Reading, "evidence" | "evidence_at"> {
+/** The sentence that signals the mood most, without its quotation marks and the comma before a tag. */
+function evidenceOf(mood: Felt, signals: readonly Signal[]): Pick<Reading, "evidence" | "evidence_at"> {
   const weightOf = ({ cues }: Signal) =>
     cues.reduce((sum, cue) => (cue.mood === mood ? sum + cue.weight : sum), 0);
   const ordered = signals.toSorted((a, b) => weightOf(b) - weightOf(a));
@@ -126,7 +130,7 @@ function evidenceOf(mood: Mood, signals: readonly Signal[]): Pick<Reading, "evid
   return { evidence: "", evidence_at: null };
 }
 
-const outerMarks = /^[\s"“”„«»‘'—–-]+|[\s"“”„«»’'—–-]+$/g;
+const outerMarks = /^[\s"“”„«»‘'—–-]+|[\s"“”„«»’',—–-]+$/g;
 
 function round(value: number): number {
   return Math.round(value * 100) / 100;

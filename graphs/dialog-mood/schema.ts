@@ -34,12 +34,13 @@ export const meanings = {
 } as const satisfies Record<Mood, string>;
 
 /** A stretch of the entity's text, in UTF-16 code units, end exclusive. */
-export const Span = z.object({ start: z.int().nonnegative(), end: z.int().positive() });
-export type Span = z.infer<typeof Span>;
+export const SpanShape = z.object({ start: z.int().nonnegative(), end: z.int().positive() });
 
 /** What a reader, model or rules, says of some dialogue. The evidence comes first: it is to be found, then judged. */
 export const Answer = z.object({
-  evidence: z.string().describe("The shortest quote that shows the mood, copied from one spoken line"),
+  evidence: z
+    .string()
+    .describe("The shortest quote that shows the mood, two words at least, copied from one spoken line"),
   mood: Mood,
   valence: z.number().min(-1).max(1).describe("-1 is bitter, 0 is even, 1 is happy"),
   confidence: z.number().min(0).max(1).describe("0 is a guess, 1 is certain"),
@@ -48,14 +49,15 @@ export type Answer = z.infer<typeof Answer>;
 
 /**
  * An answer whose evidence was looked up in what is said. `evidence` is then exactly the text at `evidence_at`.
- * Where the quote was invented, both are empty and the confidence is 0.
+ * Both are empty where the quote was invented, with a confidence of 0, and where rules found no mood: a neutral line
+ * has no words that show it.
  */
-export const Reading = Answer.extend({ evidence_at: Span.nullable() });
+export const Reading = Answer.extend({ evidence_at: SpanShape.nullable() });
 export type Reading = z.infer<typeof Reading>;
 
 /** The mood of one exchange; `start` and `end` span its spoken lines. */
 export const ExchangeMood = Reading.extend({
-  ...Span.shape,
+  ...SpanShape.shape,
   speakers: z.array(z.string()).describe("In the order in which they first speak, where the text tells"),
   lines: z.int().positive(),
 });

@@ -29,7 +29,7 @@ const unspaced = String.raw`[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=La
 const letter = String.raw`[[\p{L}\p{M}\p{N}]--${unspaced}]`;
 const hyphen = String.raw`[\-‐‑]`;
 
-const words = new RegExp(String.raw`${letter}+(?:['’\-‐‑]${letter}+)*|[\p{L}&&${unspaced}]`, "gv");
+const words = new RegExp(String.raw`${letter}+(?:(?:['’]|${hyphen})${letter}+)*|[\p{L}&&${unspaced}]`, "gv");
 
 /** "kind" in "unkind" and "un-kind", and "can" in "can't"; but "I-I hate you" stutters "I hate you". */
 const insideWord = new RegExp(
