@@ -21,7 +21,7 @@ export type Category = z.infer<typeof Category>;
 export const Evidence = z.object({
   quote: z.string().min(1),
   source_type: SourceType,
-  source_id: z.uuid(),
+  source_id: z.guid(),
   start: z.int().nonnegative(),
   end: z.int().positive(),
 });

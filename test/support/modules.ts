@@ -16,8 +16,6 @@ export type Module = {
   readonly imports: readonly Import[];
   /** Does it name `process.env`, or take `env` from `node:process`? */
   readonly readsEnvironment: boolean;
-  /** The texts of its string literals. */
-  readonly strings: readonly string[];
 };
 
 /** Parses the source files that match. Throws on a syntax error, naming the file. */
@@ -36,7 +34,6 @@ export function parseModule(path: string, source: string): Module {
 
 function readProgram(path: string, program: Program): Omit<Module, "path" | "lines"> {
   const imports: Import[] = [];
-  const strings: string[] = [];
   let readsEnvironment = false;
   const add = (written: string, kind: Import["kind"]) =>
     imports.push({ written, target: targetOf(path, written), kind });
@@ -68,11 +65,8 @@ function readProgram(path: string, program: Program): Omit<Module, "path" | "lin
       const isProcess = object.type === "Identifier" && object.name === "process";
       readsEnvironment ||= isProcess && (named ?? quoted) === "env";
     },
-    Literal({ value }) {
-      if (typeof value === "string") strings.push(value);
-    },
   }).visit(program);
-  return { imports, strings, readsEnvironment };
+  return { imports, readsEnvironment };
 }
 
 function targetOf(path: string, written: string): string {
