@@ -35,7 +35,7 @@ export function openPool(url: string, options: PoolOptions = {}): Pool {
 }
 
 /** The URL whose connections mean `schema` by every unqualified name, beside the options that it has already. */
-export function withSearchPath(url: string, schema: string): string {
+function withSearchPath(url: string, schema: string): string {
   const [, before = url, query = ""] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
   const parameters = new URLSearchParams(query);
   const options = [parameters.get("options"), `-c search_path=${schema},public`].filter(

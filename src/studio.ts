@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { getConfig } from "@langchain/langgraph";
 import { type Config, readConfig } from "./config.ts";
-import { databaseUnavailable, isConnectionError, openPool } from "./db.ts";
+import { databaseUnavailable, openPool } from "./db.ts";
+import { loregraphError } from "./errors.ts";
 import { openModels } from "./models/models.ts";
 import { Entity, type Reader, type Tools } from "./pipeline.ts";
 import { placeOf } from "./postgres/place.ts";
@@ -43,7 +44,8 @@ async function ask<Answer>(
   try {
     return await question(readerFor(pool, entity, pipeline));
   } catch (error) {
-    throw isConnectionError(error) ? databaseUnavailable(url, error) : error;
+    const known = loregraphError(error);
+    throw known?.code === "DATABASE_UNAVAILABLE" ? databaseUnavailable(url, known.cause) : error;
   } finally {
     await pool.end();
   }

@@ -127,5 +127,7 @@ test("says where it looked for a database, behind a Unix socket too", () => {
   expect(said("postgres://me:secret@db.test:5433/lore")).toBe(
     "cannot connect to Postgres at db.test:5433/lore: no such file",
   );
-  expect(said("postgres://me:secret@/lore?host=/run/pg")).toBe("cannot connect to Postgres at /lore: no such file");
+  expect(said("postgres://me:secret@/lore?host=/run/pg")).toBe(
+    "cannot connect to Postgres at /lore: no such file",
+  );
 });

@@ -46,7 +46,7 @@ export async function lastPort({ data }: Place): Promise<number | undefined> {
  * Is the process of this id our server? After a crash, and in every restarted container, another process may have
  * got the id. A server works in its data folder, which Linux tells; elsewhere a living process has to do.
  */
-export async function isPostmaster(pid: number, { data }: Place): Promise<boolean> {
+async function isPostmaster(pid: number, { data }: Place): Promise<boolean> {
   if (!isAlive(pid)) return false;
   if (process.platform !== "linux") return true;
   try {

@@ -15,7 +15,9 @@ test("says which server does not answer, without its password", async () => {
   const connecting = connectPostgres({ databaseUrl, home: "/nonexistent" });
 
   await expect(connecting).rejects.toMatchObject({ code: "DATABASE_UNAVAILABLE" });
-  await expect(connecting).rejects.toThrow(/cannot connect to Postgres at 127\.0\.0\.1:\d+\/lore: .*ECONNREFUSED/);
+  await expect(connecting).rejects.toThrow(
+    /cannot connect to Postgres at 127\.0\.0\.1:\d+\/lore: .*ECONNREFUSED/,
+  );
   await expect(connecting).rejects.not.toThrow("secret");
 });
 

@@ -45,7 +45,7 @@ export const plainBase = defineIngestion({
       .addEdge("ingest", END),
 });
 
-export const Echo = z.object({ said: z.string(), events: z.array(Emitted).optional() });
+const Echo = z.object({ said: z.string(), events: z.array(Emitted).optional() });
 type Echo = z.infer<typeof Echo>;
 
 type Definition = Parameters<typeof definePipeline<typeof Echo>>[0];
