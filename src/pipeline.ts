@@ -235,32 +235,30 @@ type Definition<Output extends z.ZodObject> = {
 };
 
 /** A pipeline as the runtime and LangGraph Studio load it; `compile()` is what makes it a graph to Studio. */
-export type Pipeline<Output extends z.ZodObject = z.ZodObject> = Required<
-  Omit<Definition<Output>, "local" | "reads" | "retries">
-> &
-  Pick<Definition<Output>, "local" | "reads"> & {
+export type Pipeline = Required<Omit<AnyDefinition, "local" | "reads" | "retries">> &
+  Pick<AnyDefinition, "local" | "reads"> & {
     readonly kind: "enricher" | "ingestion";
     readonly retries: Retries;
-    compile(): Promise<ReturnType<GraphOf<Output>["compile"]>>;
+    compile(): Promise<ReturnType<ReturnType<AnyDefinition["graph"]>["compile"]>>;
   };
 
+// biome-ignore lint/suspicious/noExplicitAny: the runtime holds pipelines of any output; each was checked when defined
+type AnyDefinition = Definition<z.ZodObject> & { readonly graph: (tools: Tools) => GraphOf<any> };
+
 /** The one kind of pipeline whose answers may be stored as documents, chunks, vectors and full text. */
-export type IngestionPipeline = Pipeline<typeof Ingested> & { readonly kind: "ingestion" };
+export type IngestionPipeline = Pipeline & { readonly kind: "ingestion" };
 
 /** Defines an enricher. Refuses, at compile time, a graph whose output is not what it promises to store. */
-export function definePipeline<Output extends z.ZodObject>(definition: Definition<Output>): Pipeline<Output> {
+export function definePipeline<Output extends z.ZodObject>(definition: Definition<Output>): Pipeline {
   return build("enricher", definition);
 }
 
 /** Defines base ingestion: its answer is `Ingested`, and only it may be. */
 export function defineIngestion(definition: Omit<Definition<typeof Ingested>, "output">): IngestionPipeline {
-  return build("ingestion", { ...definition, output: Ingested }) as IngestionPipeline;
+  return { ...build("ingestion", { ...definition, output: Ingested }), kind: "ingestion" };
 }
 
-function build<Output extends z.ZodObject>(
-  kind: Pipeline["kind"],
-  definition: Definition<Output>,
-): Pipeline<Output> {
+function build<Output extends z.ZodObject>(kind: Pipeline["kind"], definition: Definition<Output>): Pipeline {
   const { name } = definition;
   const retries = { attempts: 5, base: 2_000, most: 600_000, ...definition.retries };
   assertSound({ timeout: 600_000, priority: 0, ...definition, retries });

@@ -1,6 +1,7 @@
+import { END, START, StateGraph } from "@langchain/langgraph";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { definePipeline, packVector, unpackVector } from "../src/pipeline.ts";
+import { definePipeline, Entity, packVector, unpackVector } from "../src/pipeline.ts";
 import { echo } from "./support/pipelines.ts";
 
 describe("definePipeline", () => {
@@ -16,15 +17,25 @@ describe("definePipeline", () => {
     );
   });
 
+  test("refuses, at compile time, a graph that does not give what is promised", () => {
+    const Said = z.object({ said: z.string() });
+    const graph = () =>
+      new StateGraph({ state: Entity.extend(Said.shape), input: Entity, output: Said })
+        .addNode("say", ({ text }) => ({ said: text }), { input: Entity })
+        .addEdge(START, "say")
+        .addEdge("say", END);
+    const shared = { name: "plain", version: 1, trigger: { on: "entity.ingested" }, graph };
+
+    definePipeline({ ...shared, output: Said });
+    // @ts-expect-error it answers what was said, not how loud
+    definePipeline({ ...shared, output: z.object({ loudness: z.number() }) });
+    // @ts-expect-error it never answers how loud
+    definePipeline({ ...shared, output: Said.extend({ loudness: z.number() }) });
+  });
+
   test("gives a pipeline the defaults that its documentation states", () => {
-    const { graph } = echo(() => ({ said: "" }));
-    const pipeline = definePipeline({
-      name: "plain",
-      version: 1,
-      trigger: { on: "entity.ingested" },
-      output: z.object({ said: z.string() }),
-      graph: graph as never,
-    });
+    const { name, version, trigger, output, graph } = echo(() => ({ said: "" }));
+    const pipeline = definePipeline({ name, version, trigger, output, graph });
 
     expect(pipeline).toMatchObject({
       retries: { attempts: 5, base: 2_000, most: 600_000 },

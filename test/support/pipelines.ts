@@ -62,7 +62,7 @@ function enricher(definition: Given, graph: Definition["graph"]): Pipeline {
     ...definition,
     output: Echo,
     graph,
-  }) as unknown as Pipeline;
+  });
 }
 
 /** An enricher that answers what `answer` says. */

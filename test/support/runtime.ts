@@ -23,7 +23,7 @@ const localModels = openModels({
 
 /** What a worker needs, with the given enrichers beside a plain base. */
 export function runtime({ pool }: TestDatabase, ...enrichers: readonly Pipeline[]): Context {
-  const registry = new Map([plainBase as unknown as Pipeline, ...enrichers].map((p) => [p.name, p]));
+  const registry = new Map([plainBase, ...enrichers].map((p) => [p.name, p]));
   return { pool, schema: "loregraph", registry, models: localModels, log: pino({ level: "silent" }) };
 }
 

@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { beforeAll, expect, test } from "vitest";
 import base from "../../graphs/base/pipeline.ts";
 import { acceptEntities, removeEntities } from "../../src/intake.ts";
-import type { Pipeline } from "../../src/pipeline.ts";
 import type { NewEntity } from "../../src/store/entities.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { echo } from "../support/pipelines.ts";
@@ -43,7 +42,7 @@ function setUp() {
     },
   );
   const context = runtime(database, reader);
-  context.registry instanceof Map && context.registry.set("base", base as unknown as Pipeline);
+  if (context.registry instanceof Map) context.registry.set("base", base);
   const tenant_id = randomUUID();
   const take = (...entities: NewEntity[]) =>
     acceptEntities(database.pool, context.registry, { tenant_id, source: "test", entities });
