@@ -26,6 +26,7 @@ export function openPool(url: string, options: PoolOptions = {}): Pool {
     application_name: name,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000, // where it is 0, Linux first asks after two hours
   });
   pool.on("error", onError);
   // A connection that breaks while it is lent out fails its query, which is told there; without a listener here it

@@ -26,7 +26,8 @@ export async function loadRegistry(path?: string): Promise<Registry> {
   const entries = Object.entries(readEntries(file));
   const pipelines = await Promise.all(entries.map(([name, target]) => loadPipeline(file, name, target)));
   const registry = new Map(pipelines.map((pipeline) => [pipeline.name, pipeline]));
-  assertKnownTriggers(file, pipelines);
+  assertOwnEvents(file, pipelines);
+  assertTriggersThatFire(file, pipelines);
   return registry;
 }
 
@@ -77,15 +78,30 @@ function isPipeline(value: unknown): value is Pipeline {
   );
 }
 
-/** A trigger on an event that nobody emits would never fire, and nobody would be told. */
-function assertKnownTriggers(file: string, pipelines: readonly Pipeline[]): void {
-  const events: readonly string[] = [...runtimeEvents, ...pipelines.flatMap(({ emits }) => emits)];
-  for (const { name, trigger } of pipelines) {
-    if (!events.includes(trigger.on)) {
-      throw invalid(file, name, `expected trigger.on to be one of ${events.join(", ")}, got: ${trigger.on}`);
-    }
+/** What the runtime tells of is the runtime's to tell: others take it for a fact. */
+function assertOwnEvents(file: string, pipelines: readonly Pipeline[]): void {
+  const reserved: readonly string[] = runtimeEvents;
+  for (const { name, emits } of pipelines) {
+    const taken = emits.find((event) => reserved.includes(event));
+    if (taken !== undefined)
+      throw invalid(file, name, `expected emits to name events of its own, got: ${taken}, the runtime's`);
   }
 }
+
+/** A trigger that never fires, or whose every run ends cancelled, would fail without anybody being told. */
+function assertTriggersThatFire(file: string, pipelines: readonly Pipeline[]): void {
+  // Nobody asks for a reingest yet.
+  const appended = runtimeEvents.filter((event) => event !== "reingest.requested");
+  const events: readonly string[] = [...appended, ...pipelines.flatMap(({ emits }) => emits)];
+  for (const { name, trigger } of pipelines) {
+    if (!events.includes(trigger.on))
+      throw invalid(file, name, `expected trigger.on to be one of ${events.join(", ")}, got: ${trigger.on}`);
+    if (trigger.on === "entity.deleted" && !trigger.mentioned) throw invalid(file, name, goneBefore);
+  }
+}
+
+const goneBefore =
+  "would never run: after entity.deleted its entity is gone; with trigger.mentioned it runs on those that the text spoke of";
 
 function invalid(file: string, name: string, what: string, cause?: unknown): LoregraphError {
   return new LoregraphError("REGISTRY_INVALID", `${file}: "${name}" ${what}`, { cause });

@@ -14,12 +14,17 @@ const contract = new URL("../src/pipeline.ts", import.meta.url).href;
 const zod = import.meta.resolve("zod");
 
 /** A module whose default export is a pipeline. */
-function moduleOf(name: string, on = "entity.ingested", emits: readonly string[] = []): string {
+function moduleOf(
+  name: string,
+  on = "entity.ingested",
+  emits: readonly string[] = [],
+  mentioned = false,
+): string {
   return `import { definePipeline } from "${contract}";
 import { z } from "${zod}";
 export const other = 1;
 export default definePipeline({
-  name: "${name}", version: 1, trigger: { on: "${on}" }, output: z.object({}), emits: ${JSON.stringify(emits)},
+  name: "${name}", version: 1, trigger: { on: "${on}", mentioned: ${mentioned} }, output: z.object({}), emits: ${JSON.stringify(emits)},
   graph: () => { throw new Error("not here"); },
 });`;
 }
@@ -43,6 +48,15 @@ test("loads the pipelines that the file names, by their names", async () => {
 
   expect([...registry.keys()]).toEqual(["moods", "traits"]);
   expect(registry.get("traits")).toMatchObject({ kind: "enricher", trigger: { on: "mood.found" } });
+});
+
+test("lets a deletion trigger a pipeline that reads whom the text spoke of", async () => {
+  const registry = await load(
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods", "entity.deleted", [], true) },
+  );
+
+  expect(registry.get("moods")).toMatchObject({ trigger: { on: "entity.deleted", mentioned: true } });
 });
 
 test("loads our own where no file is named", async () => {
@@ -97,6 +111,24 @@ test.each<[string, unknown, Readonly<Record<string, string>>, readonly string[]]
     { moods: "./moods.ts:default" },
     { "moods.ts": moduleOf("moods", "entity.ingestd") },
     ['"moods"', "got: entity.ingestd", "entity.ingested"],
+  ],
+  [
+    "an event that the runtime does not append yet",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods", "reingest.requested") },
+    ['"moods"', "got: reingest.requested", "entity.ingested"],
+  ],
+  [
+    "an event after which its entity is gone",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods", "entity.deleted") },
+    ['"moods"', "entity.deleted", "is gone", "trigger.mentioned"],
+  ],
+  [
+    "an event that is the runtime's to append",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods", "entity.ingested", ["mood.found", "entity.changed"]) },
+    ['"moods"', "emits", "got: entity.changed"],
   ],
   ["an entry without an export", { moods: "./moods.ts" }, {}, ["moods", "path:export"]],
   ["an entry that is no text", { moods: { path: "./moods.ts" } }, {}, ["moods", "langgraph.json"]],

@@ -21,7 +21,7 @@ export async function cancelRun(pool: Pool, tenant_id: string, id: string): Prom
     if (row === undefined) throw new LoregraphError("NOT_FOUND", `tenant ${tenant_id} has no run ${id}`);
     if (row.status === "running") return await askToCancel(db, tenant_id, id);
     assertTransition(row.status, "cancelled");
-    await execute(db, `${cancelSql} and id = $2`, [tenant_id, id]);
+    await execute(db, cancelSql, [tenant_id, id]);
     return "cancelled";
   });
 }
@@ -40,7 +40,7 @@ async function askToCancel(db: Db, tenant_id: string, id: string): Promise<Statu
 
 const cancelSql = `
   update pipeline_runs set status = 'cancelled', finished_at = now(), question = null
-  where tenant_id = $1 and status in ('pending', 'waiting')`;
+  where tenant_id = $1 and id = $2 and status in ('pending', 'waiting')`;
 
 /**
  * Cancels all that is still to be done about entities that are gone, and tells the workers of what runs about them.
@@ -52,12 +52,30 @@ export async function cancelRunsOf(
   tenant_id: string,
   entities: readonly { source_type: SourceType; source_id: string }[],
 ): Promise<number> {
-  const about = "(source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))";
   const values = [tenant_id, entities.map((e) => e.source_type), entities.map((e) => e.source_id)];
-  const running = `select id from pipeline_runs where tenant_id = $1 and status = 'running' and ${about} order by id`;
-  for (const { id } of await many(db, Id, running, values)) await askToCancel(db, tenant_id, id);
-  return await execute(db, `${cancelSql} and ${about}`, values);
+  for (const { id } of await many(db, Id, runningOfSql, values)) await askToCancel(db, tenant_id, id);
+  return await execute(db, cancelOfSql, values);
 }
+
+const ofEntities = "(source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))";
+
+const runningOfSql = `
+  select id from pipeline_runs
+  where tenant_id = $1 and status = 'running' and ${ofEntities}
+  order by id`;
+
+// Locked by key first, as `enqueueRuns` does: else two transactions that want the same runs could wait for each other.
+const cancelOfSql = `
+  with doomed as materialized (
+    select tenant_id, id
+    from pipeline_runs
+    where tenant_id = $1 and status in ('pending', 'waiting') and ${ofEntities}
+    order by tenant_id, pipeline, source_type, source_id
+    for update
+  )
+  update pipeline_runs run set status = 'cancelled', finished_at = now(), question = null
+  from doomed
+  where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;
 
 export type DeadLetterFilter = {
   readonly tenant_id?: string | undefined;
@@ -74,6 +92,21 @@ export type DeadLetterFilter = {
  * @returns how many will be tried again.
  */
 export async function redriveDeadLetters(pool: Pool, filter: DeadLetterFilter = {}): Promise<number> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await redriveOnce(pool, filter);
+    } catch (error) {
+      if (tries === 5 || !metAnother(error)) throw error;
+    }
+  }
+}
+
+/** Did another transaction make a run of the same key pending at the same time? The next try sees that run. */
+function metAnother(error: unknown): boolean {
+  return error instanceof Error && "code" in error && ["23505", "40P01"].includes(String(error.code));
+}
+
+async function redriveOnce(pool: Pool, filter: DeadLetterFilter): Promise<number> {
   return await transaction(pool, async (db) => {
     const redriven = await many(db, Id, redriveSql, [
       filter.tenant_id ?? null,

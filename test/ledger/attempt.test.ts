@@ -5,13 +5,13 @@ import {
   type Failure,
   failAttempt,
   parkRun,
-  reapExpired,
-  releaseRuns,
-  renewLeases,
   startAttempt,
   succeedRun,
 } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
+import { renewLeases } from "../../src/ledger/lease.ts";
+import { reapExpired } from "../../src/ledger/reap.ts";
+import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, Lease } from "../../src/ledger/run.ts";
 import { cancelRun } from "../../src/ledger/steer.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
@@ -330,4 +330,14 @@ test("what attempts used adds up over them, whether they failed, were limited or
     pipeline_version: stamp.pipeline_version,
     model: stamp.model,
   });
+});
+
+test("a usage that lacks a field is refused, and the run goes on", async () => {
+  const run = await started(database.pool);
+  const usage = { ...nothingUsed, tokens_out: Number.NaN };
+
+  await expect(succeedRun(database.pool, run, { outcome: "completed", stamp, usage })).rejects.toThrow(
+    "tokens_out",
+  );
+  expect((await runOf(database.pool, run)).status).toBe("running");
 });

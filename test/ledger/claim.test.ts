@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
-import { releaseRuns, succeedRun } from "../../src/ledger/attempt.ts";
+import { succeedRun } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
+import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { again, claim, newPipeline, nothingUsed, only, request, runOf, stamp } from "../support/ledger.ts";

@@ -2,18 +2,12 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { LoregraphError } from "../../src/errors.ts";
-import {
-  endCancelled,
-  failAttempt,
-  parkRun,
-  reapExpired,
-  releaseRuns,
-  renewLeases,
-  startAttempt,
-  succeedRun,
-} from "../../src/ledger/attempt.ts";
+import { endCancelled, failAttempt, parkRun, startAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
+import { renewLeases } from "../../src/ledger/lease.ts";
 import { listRuns } from "../../src/ledger/read.ts";
+import { reapExpired } from "../../src/ledger/reap.ts";
+import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import type { Status } from "../../src/ledger/states.ts";
 import { cancelRun, redriveDeadLetters } from "../../src/ledger/steer.ts";

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { transaction } from "../../src/db.ts";
 import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
@@ -112,7 +113,48 @@ describe("cancelling", () => {
   });
 });
 
+test("a deletion locks runs in the order of their keys, as those who enqueue them do", async () => {
+  const [first, second] = [newPipeline(), newPipeline()].toSorted();
+  const gone = request({ pipeline: first ?? "" });
+  const enqueue = async (pipeline = "") => only(await enqueueRuns(database.pool, [{ ...gone, pipeline }]));
+  const last = await enqueue(second); // made first, so that an order by age would be another
+  const head = await enqueue(first);
+  const locked = (id: string, how: string) =>
+    `select from pipeline_runs where id = '${id}' for update ${how}`;
+
+  let cancelled: Promise<number> | undefined;
+  await transaction(database.pool, async (db) => {
+    await db.query(locked(head.id, ""));
+    cancelled = transaction(database.pool, (other) => cancelRunsOf(other, gone.tenant_id, [gone]));
+    await untilOneWaits();
+    expect((await db.query(locked(last.id, "skip locked"))).rowCount).toBe(1);
+  });
+  expect(await cancelled).toBe(2);
+});
+
+/** Resolves once a connection waits for another. */
+async function untilOneWaits(): Promise<void> {
+  const waiting =
+    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+  await vi.waitUntil(async () => (await database.pool.query(waiting)).rowCount === 1, { timeout: 10_000 });
+}
+
 describe("redriving", () => {
+  test("leaves a dead letter alone whose key somebody enqueues at the same time", async () => {
+    const run = await deadLetter();
+    const other = await deadLetter({ pipeline: run.pipeline });
+
+    let redriven: Promise<number> | undefined;
+    await transaction(database.pool, async (db) => {
+      await enqueueRuns(db, [again(run)]);
+      redriven = redriveDeadLetters(database.pool, { pipeline: run.pipeline });
+      await untilOneWaits();
+    });
+    expect(await redriven).toBe(1);
+    expect((await runOf(database.pool, run)).status).toBe("failed");
+    expect((await runOf(database.pool, other)).status).toBe("pending");
+  });
+
   test("makes a dead letter pending with all its attempts, and keeps its errors", async () => {
     const run = await deadLetter();
 

@@ -1,7 +1,8 @@
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { transaction } from "../../src/db.ts";
-import { reapExpired, startAttempt } from "../../src/ledger/attempt.ts";
+import { startAttempt } from "../../src/ledger/attempt.ts";
 import { claimRuns } from "../../src/ledger/claim.ts";
+import { reapExpired } from "../../src/ledger/reap.ts";
 import type { Pipeline } from "../../src/pipeline.ts";
 import { previousOutput } from "../../src/store/enrichments.ts";
 import { eventsOf } from "../../src/store/events.ts";

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { transaction } from "../../src/db.ts";
-import { reapExpired } from "../../src/ledger/attempt.ts";
 import { wakeWorkers } from "../../src/ledger/enqueue.ts";
+import { reapExpired } from "../../src/ledger/reap.ts";
 import { cancelRun } from "../../src/ledger/steer.ts";
 import { previousOutput } from "../../src/store/enrichments.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";

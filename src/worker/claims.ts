@@ -1,0 +1,84 @@
+import { type ClaimOptions, claimRuns } from "../ledger/claim.ts";
+import { wakeWorkers } from "../ledger/enqueue.ts";
+import { releaseRuns } from "../ledger/release.ts";
+import type { ClaimedRun } from "../ledger/run.ts";
+import type { Bell } from "./bell.ts";
+import type { Context } from "./context.ts";
+import { kindOf } from "./loop.ts";
+import { pause } from "./pause.ts";
+import type { Slots } from "./slots.ts";
+
+export type Claiming = {
+  readonly context: Pick<Context, "pool" | "log">;
+  readonly as: Omit<ClaimOptions, "limit">;
+  readonly slots: Slots;
+  /** Rings when there may be something to claim. */
+  readonly bell: Bell;
+  /** The longest wait between two looks at an empty queue, in milliseconds. */
+  readonly pollMs: number;
+  /** Begins an attempt at what was claimed. */
+  readonly onClaimed: (run: ClaimedRun) => void;
+};
+
+/** Looks for runs whenever a slot is free, and tells who wants to know when there are none. */
+export class Claims {
+  readonly #claiming: Claiming;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(claiming: Claiming) {
+    this.#claiming = claiming;
+  }
+
+  /** Claims until the signal fires; a database that is away is waited for. */
+  async keepClaiming(signal: AbortSignal): Promise<void> {
+    const { slots, bell, pollMs, context } = this.#claiming;
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        const claimed = await this.#look(signal);
+        failures = 0;
+        if (claimed === 0 || slots.free === 0) await bell.wait(pollMs);
+      } catch (error) {
+        context.log.warn({ kind: kindOf(error), failures }, "claim-failed");
+        await pause(Math.min(5_000, 100 * 2 ** failures++), signal);
+      }
+    }
+    this.#tellIdle(this.#idleWaiters.length);
+  }
+
+  /** Resolves when a look, begun after this call, finds nothing due while nothing runs; or when claiming ends. */
+  async untilIdle(): Promise<void> {
+    const idle = new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    this.#claiming.bell.ring();
+    await idle;
+  }
+
+  /** Claims what there is; where nothing is due and nothing runs, tells those who asked before. */
+  async #look(signal: AbortSignal): Promise<number> {
+    const asked = this.#idleWaiters.length;
+    const claimed = await this.#claim(signal);
+    if (claimed === 0 && this.#claiming.slots.empty) this.#tellIdle(asked);
+    return claimed;
+  }
+
+  #tellIdle(asked: number): void {
+    for (const tell of this.#idleWaiters.splice(0, asked)) tell();
+  }
+
+  async #claim(signal: AbortSignal): Promise<number> {
+    const { context, as, slots, onClaimed } = this.#claiming;
+    if (slots.free === 0) return 0;
+    const runs = await claimRuns(context.pool, { ...as, limit: slots.free });
+    if (signal.aborted) return await this.#giveBack(runs);
+    for (const run of runs) onClaimed(run);
+    return runs.length;
+  }
+
+  /** What was claimed while the worker was told to stop. */
+  async #giveBack(runs: readonly ClaimedRun[]): Promise<number> {
+    if (runs.length === 0) return 0;
+    const { pool } = this.#claiming.context;
+    await releaseRuns(pool, runs);
+    await wakeWorkers(pool);
+    return 0;
+  }
+}

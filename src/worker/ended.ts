@@ -1,0 +1,16 @@
+import type { ClaimedRun } from "../ledger/run.ts";
+import type { Entity, Pipeline, Usage } from "../pipeline.ts";
+import type { Ending } from "./ending.ts";
+
+/** An attempt that has ended, with all that its commit needs. */
+export type Ended<How extends Ending = Ending> = {
+  readonly run: ClaimedRun;
+  readonly pipeline: Pipeline;
+  /** The entity as the attempt read it; undefined where it was gone. */
+  readonly entity: Entity | undefined;
+  readonly ending: How;
+  readonly usage: Usage;
+};
+
+/** An ending of these kinds. */
+export type Ends<Kind extends Ending["kind"]> = Extract<Ending, { kind: Kind }>;
