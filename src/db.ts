@@ -106,6 +106,27 @@ export async function transaction<Result>(pool: Pool, work: (db: Db) => Promise<
   }
 }
 
+/**
+ * A transaction that others may cross: where it meets one of them (a deadlock, the same new key), it is done again, up
+ * to five times. `work` must not keep what it has read.
+ */
+export async function contendedTransaction<Result>(
+  pool: Pool,
+  work: (db: Db) => Promise<Result>,
+): Promise<Result> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await transaction(pool, work);
+    } catch (error) {
+      if (tries === 5 || !metAnother(error)) throw error;
+    }
+  }
+}
+
+function metAnother(error: unknown): boolean {
+  return error instanceof Error && "code" in error && ["23505", "40P01"].includes(String(error.code));
+}
+
 async function rollback(client: pg.PoolClient): Promise<Error | undefined> {
   try {
     await client.query("rollback");

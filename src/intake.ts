@@ -1,5 +1,5 @@
-import { type Pool, transaction } from "./db.ts";
-import { cancelRunsOf } from "./ledger/steer.ts";
+import { contendedTransaction, type Pool } from "./db.ts";
+import { cancelRunsOf } from "./ledger/cancel.ts";
 import { publish, withMentions } from "./publish.ts";
 import type { Registry } from "./registry.ts";
 import {
@@ -26,7 +26,7 @@ export async function acceptEntities(
   registry: Registry,
   { tenant_id, source, entities }: Intake,
 ): Promise<readonly Upserted[]> {
-  return await transaction(pool, async (db) => {
+  return await contendedTransaction(pool, async (db) => {
     const upserted = await upsertEntities(db, tenant_id, source, entities);
     const changed = upserted.filter(({ change }) => change === "created" || change === "changed");
     await publish(
@@ -45,7 +45,7 @@ export async function removeEntities(
   tenant_id: string,
   keys: readonly Pick<EntityKey, "source_type" | "source_id">[],
 ): Promise<readonly Deleted[]> {
-  return await transaction(pool, async (db) => {
+  return await contendedTransaction(pool, async (db) => {
     const spokenOf = await formerMentions(db, tenant_id, keys);
     const deleted = await deleteEntities(db, tenant_id, keys);
     await cancelRunsOf(db, tenant_id, deleted);

@@ -8,12 +8,12 @@ import {
   startAttempt,
   succeedRun,
 } from "../../src/ledger/attempt.ts";
+import { cancelRun } from "../../src/ledger/cancel.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { renewLeases } from "../../src/ledger/lease.ts";
 import { reapExpired } from "../../src/ledger/reap.ts";
 import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, Lease } from "../../src/ledger/run.ts";
-import { cancelRun } from "../../src/ledger/steer.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { again, claim, claimed, nothingUsed, only, runOf, stamp, started } from "../support/ledger.ts";
 

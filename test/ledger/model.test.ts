@@ -3,14 +3,15 @@ import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { LoregraphError } from "../../src/errors.ts";
 import { endCancelled, failAttempt, parkRun, startAttempt, succeedRun } from "../../src/ledger/attempt.ts";
+import { cancelRun } from "../../src/ledger/cancel.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { renewLeases } from "../../src/ledger/lease.ts";
 import { listRuns } from "../../src/ledger/read.ts";
 import { reapExpired } from "../../src/ledger/reap.ts";
+import { redriveDeadLetters } from "../../src/ledger/redrive.ts";
 import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import type { Status } from "../../src/ledger/states.ts";
-import { cancelRun, redriveDeadLetters } from "../../src/ledger/steer.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { claim, newPipeline, nothingUsed, request, stamp } from "../support/ledger.ts";
 

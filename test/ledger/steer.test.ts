@@ -3,9 +3,10 @@ import pg from "pg";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { transaction } from "../../src/db.ts";
 import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
+import { cancelRun, cancelRunsOf } from "../../src/ledger/cancel.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
+import { redriveDeadLetters } from "../../src/ledger/redrive.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
-import { cancelRun, cancelRunsOf, redriveDeadLetters } from "../../src/ledger/steer.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import {
   again,
