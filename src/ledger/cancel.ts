@@ -2,7 +2,6 @@ import { z } from "zod";
 import { type Db, execute, many, maybeOne, type Pool, transaction } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import type { SourceType } from "../pipeline.ts";
-import { wakeWorkers } from "./enqueue.ts";
 import { assertTransition, Status } from "./states.ts";
 
 /**
