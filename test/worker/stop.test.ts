@@ -1,8 +1,8 @@
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { transaction } from "../../src/db.ts";
+import { cancelRun } from "../../src/ledger/cancel.ts";
 import { wakeWorkers } from "../../src/ledger/enqueue.ts";
 import { reapExpired } from "../../src/ledger/reap.ts";
-import { cancelRun } from "../../src/ledger/cancel.ts";
 import { previousOutput } from "../../src/store/enrichments.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { echo, type Step, threeSteps } from "../support/pipelines.ts";
