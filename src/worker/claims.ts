@@ -55,8 +55,10 @@ export class Claims {
   /** Claims what there is; where nothing is due and nothing runs, tells those who asked before. */
   async #look(signal: AbortSignal): Promise<number> {
     const asked = this.#idleWaiters.length;
+    // An attempt that ends meanwhile may leave work that this look is too early to see; its end makes another look.
+    const { empty } = this.#claiming.slots;
     const claimed = await this.#claim(signal);
-    if (claimed === 0 && this.#claiming.slots.empty) this.#tellIdle(asked);
+    if (claimed === 0 && empty) this.#tellIdle(asked);
     return claimed;
   }
 
