@@ -11,7 +11,8 @@ export const Settings = z.object({
   LOREGRAPH_HOME: z.string().default(".loregraph").describe("Where the embedded Postgres keeps its data"),
   LOREGRAPH_SCHEMA: z
     .string()
-    .regex(/^[a-z_][a-z0-9_]{0,62}$/)
+    .regex(/^[a-z_][a-z0-9_]{0,50}$/)
+    .refine((name) => !/^(public|information_schema|pg_.*)$/.test(name), "expected a schema of our own")
     .default("loregraph")
     .describe("The one schema that holds every table"),
   LOREGRAPH_GRAPHS: z
@@ -32,12 +33,14 @@ export const Settings = z.object({
     .number()
     .int()
     .min(200)
+    .max(3_600_000)
     .default(10_000)
     .describe("How long an unrenewed lease holds"),
   LOREGRAPH_DRAIN_MS: z.coerce
     .number()
     .int()
     .nonnegative()
+    .max(3_600_000)
     .default(10_000)
     .describe("How long a stopping worker lets attempts end before it releases them"),
   OPENAI_API_KEY: z.string().min(1).optional().describe("Key of OpenAI or of a compatible server"),
@@ -56,6 +59,7 @@ export const Settings = z.object({
     .number()
     .int()
     .positive()
+    .max(3_600_000)
     .default(60_000)
     .describe("The longest model call"),
   LOREGRAPH_PRICES: z

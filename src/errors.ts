@@ -75,6 +75,12 @@ export const errorCodes = {
     solve: "Configure a chat model (OPENAI_API_KEY or OPENAI_BASE_URL).",
   },
   MODEL_REFUSED: { status: 422, retry: false, solve: "Check the model's name, the key and the request." },
+  MODEL_UNREACHABLE: {
+    status: 502,
+    retry: true,
+    solve:
+      "Check that the model server runs and OPENAI_BASE_URL names it; runs wait for it and lose no attempt.",
+  },
   MODEL_UNAVAILABLE: { status: 502, retry: true, solve: "Check that OPENAI_BASE_URL answers." },
   MODEL_ANSWER_INVALID: {
     status: 502,

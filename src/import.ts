@@ -15,6 +15,8 @@ export type ImportOptions = {
   readonly path: string;
   /** What the file is known by within the tenant. Defaults to its name without folders. */
   readonly source?: string | undefined;
+  /** Are pipelines to look again at what has not changed? Each then does what is stale or missing. Defaults to no. */
+  readonly again?: boolean | undefined;
   /** The longest text of one entity, in UTF-16 code units. */
   readonly maxTextChars: number;
   /** Told of each page of entities that is committed. */
@@ -47,10 +49,21 @@ export async function importFile(
   registry: Registry,
   options: ImportOptions,
 ): Promise<ImportReport> {
+  assertIngests(registry);
   const file = options.source ?? basename(options.path);
   const decoded = decodeFile(options.path, await readBytes(options.path));
   const given = { ...options, file, source: `file:${file}`, decoded };
   return await alone(pool, given, () => takeIn(pool, registry, given));
+}
+
+/** Content that nothing ingests would lie there unread, and nobody would be told. */
+function assertIngests(registry: Registry): void {
+  if ([...registry.values()].some(({ trigger }) => trigger.on === "entity.changed")) return;
+  const known = [...registry.keys()].join(", ");
+  throw new LoregraphError(
+    "REGISTRY_INVALID",
+    `langgraph.json names no pipeline that runs on entity.changed, such as base (it names ${known})`,
+  );
 }
 
 type Given = ImportOptions & {
@@ -78,7 +91,7 @@ async function alone<Result>(
 }
 
 async function takeIn(pool: Pool, registry: Registry, given: Given): Promise<ImportReport> {
-  const { tenant_id, file, source, decoded, signal, onProgress = () => {} } = given;
+  const { tenant_id, file, source, decoded, again = false, signal, onProgress = () => {} } = given;
   const known = await entitiesOfSource(pool, tenant_id, source);
   const { drafts, rejected, repairs } = await draftsOf(given, known);
 
@@ -86,7 +99,7 @@ async function takeIn(pool: Pool, registry: Registry, given: Given): Promise<Imp
   let done = 0;
   for (const page of pagesOf(drafts)) {
     signal?.throwIfAborted();
-    const upserted = await acceptEntities(pool, registry, { tenant_id, source, entities: page });
+    const upserted = await acceptEntities(pool, registry, { tenant_id, source, entities: page, again });
     for (const { change } of upserted) counts[change]++;
     done += page.length;
     onProgress(done, drafts.length);

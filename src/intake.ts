@@ -18,17 +18,19 @@ export type Intake = {
   readonly source: string;
   /** Each entity once. */
   readonly entities: readonly NewEntity[];
+  /** Are pipelines to look again at what has not changed? Each then does what is stale or missing. Defaults to no. */
+  readonly again?: boolean;
 };
 
 /** Takes entities in: what is new or has changed is stored, told as `entity.changed` and enqueued, in one transaction. */
 export async function acceptEntities(
   pool: Pool,
   registry: Registry,
-  { tenant_id, source, entities }: Intake,
+  { tenant_id, source, entities, again = false }: Intake,
 ): Promise<readonly Upserted[]> {
   return await contendedTransaction(pool, async (db) => {
     const upserted = await upsertEntities(db, tenant_id, source, entities);
-    const changed = upserted.filter(({ change }) => change === "created" || change === "changed");
+    const changed = upserted.filter(({ change }) => again || change === "created" || change === "changed");
     await publish(
       db,
       registry,

@@ -52,10 +52,22 @@ async function dropSchema(url: string, schema: string): Promise<void> {
   client.on("error", () => {});
   try {
     await client.connect().catch((error) => Promise.reject(databaseUnavailable(url, error)));
+    await refuseForeign(client, schema);
     await client.query(`drop schema if exists "${schema}" cascade`);
   } finally {
     await client.end();
   }
+}
+
+/** A setting may name somebody else's schema: only one that our migrations made is ours to drop. */
+async function refuseForeign(client: pg.Client, schema: string): Promise<void> {
+  const asked = "select to_regnamespace($1) is null as gone, to_regclass($2) is not null as ours";
+  const { rows } = await client.query(asked, [schema, `${schema}.pipeline_runs`]);
+  if (rows[0]?.gone || rows[0]?.ours) return;
+  throw new LoregraphError(
+    "CONFIG_INVALID",
+    `the schema ${schema} was not made by Loregraph: nothing was dropped`,
+  );
 }
 
 /** The URL with its password moved to a file that only we read: arguments can be read by everybody. */

@@ -20,6 +20,10 @@ const commands = {
     load: () => import("./commands/status.ts"),
   },
   runs: { summary: "list runs, newest first", load: () => import("./commands/runs.ts") },
+  "dead-letters": {
+    summary: "list what failed for good, by cause, or try it again",
+    load: () => import("./commands/dead-letters.ts"),
+  },
   show: { summary: "show an entity with all that is known of it", load: () => import("./commands/show.ts") },
   search: { summary: "find chunks by their words", load: () => import("./commands/search.ts") },
   graph: { summary: "draw a pipeline's graph as Mermaid", load: () => import("./commands/graph.ts") },

@@ -52,11 +52,19 @@ export async function withSession<Result>(
   }
 }
 
+/** What is sent to a whole group of processes arrives twice: from the sender, and passed on by a parent. */
+const echoMs = 500;
+
 /** The first SIGINT or SIGTERM asks `work` to end, so that it leaves nothing behind; a second one ends the process. */
 function heedSignals(): { readonly signal: AbortSignal; forget(): void } {
   const asked = new AbortController();
-  const hear = () =>
-    asked.signal.aborted ? process.exit(exitCodes.interrupted) : asked.abort(new Interrupted());
+  let first: { readonly name: NodeJS.Signals; readonly at: number } | undefined;
+  const hear = (name: NodeJS.Signals) => {
+    const at = performance.now();
+    if (first && (name !== first.name || at - first.at > echoMs)) process.exit(exitCodes.interrupted);
+    first ??= { name, at };
+    asked.abort(new Interrupted());
+  };
   process.on("SIGINT", hear).on("SIGTERM", hear);
   return { signal: asked.signal, forget: () => void process.off("SIGINT", hear).off("SIGTERM", hear) };
 }

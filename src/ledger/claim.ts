@@ -166,4 +166,5 @@ const claimSql = `
   from locked
   where run.tenant_id = locked.tenant_id and run.id = locked.id
   returning run.tenant_id, run.id, run.source_type, run.source_id, run.source_version, run.pipeline,
-    run.attempt, run.max_attempts, run.lease_token, run.started_at < now() as claimed_before`;
+    run.attempt, run.max_attempts, run.lease_token, run.started_at < now() as claimed_before,
+    jsonb_array_length(run.errors) as failures`;

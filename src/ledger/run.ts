@@ -32,6 +32,8 @@ export const ClaimedRun = z.object({
   lease_token: z.guid(),
   /** Was it claimed before? Then there may be checkpoints to go on from. */
   claimed_before: z.boolean(),
+  /** How often it failed so far, up to twenty, attempts that did not count among them. */
+  failures: z.int(),
 });
 export type ClaimedRun = z.infer<typeof ClaimedRun>;
 

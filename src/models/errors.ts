@@ -109,7 +109,17 @@ function unreachable(error: Error): LoregraphError {
   const why = code === undefined ? "" : ` (${code})`;
   return error instanceof OpenAIClient.APIConnectionTimeoutError
     ? timedOut()
-    : new LoregraphError("MODEL_UNAVAILABLE", `the model server cannot be reached${why}`);
+    : new LoregraphError(
+        neverReached(code) ? "MODEL_UNREACHABLE" : "MODEL_UNAVAILABLE",
+        `the model server cannot be reached${why}`,
+      );
+}
+
+/** Did no byte get there? Then nothing was asked, and nothing can have been paid for. */
+function neverReached(code: string | undefined): boolean {
+  return /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(
+    code ?? "",
+  );
 }
 
 /** A call that ended in the middle, in the shapes that LangChain and undici leave it in. */

@@ -33,7 +33,7 @@ export function endingOf(error: unknown, signal: AbortSignal): Ending {
 }
 
 /** Waiting for a provider or for the database is nobody's failure. */
-const costsNoAttempt: readonly ErrorCode[] = ["RATE_LIMITED", "DATABASE_UNAVAILABLE"];
+const costsNoAttempt: readonly ErrorCode[] = ["RATE_LIMITED", "MODEL_UNREACHABLE", "DATABASE_UNAVAILABLE"];
 
 function endingOfStop({ why }: Stop): Ending {
   switch (why) {

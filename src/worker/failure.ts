@@ -29,8 +29,8 @@ export async function commitFailure(
   return status === "pending" && retryInMs !== null ? retryInMs : undefined;
 }
 
-function retryDelay({ retries }: Pipeline, { attempt }: ClaimedRun, { after }: LoregraphError): number {
-  return after ? Math.max(0, after.getTime() - Date.now()) : backoff(retries, attempt + 1);
+function retryDelay({ retries }: Pipeline, { failures }: ClaimedRun, { after }: LoregraphError): number {
+  return after ? Math.max(0, after.getTime() - Date.now()) : backoff(retries, failures + 1);
 }
 
 /** What failed at the bottom of it, by name. */

@@ -350,11 +350,11 @@ describe("a server that cannot be reached", () => {
     expect(Date.now() - started).toBeLessThan(4_000);
   });
 
-  test("is MODEL_UNAVAILABLE when nothing listens, and says why", async () => {
+  test("is MODEL_UNREACHABLE when nothing listens, and says why", async () => {
     const thrown = await thrownBy(read(open(settingsFor(await closedUrl())).model));
 
     expect(thrown).toMatchObject({
-      code: "MODEL_UNAVAILABLE",
+      code: "MODEL_UNREACHABLE",
       message: "the model server cannot be reached (ECONNREFUSED)",
     });
   });

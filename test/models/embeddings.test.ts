@@ -188,10 +188,10 @@ test("is MODEL_UNAVAILABLE when the server hangs up in the middle of its answer"
   await expect(embedding).rejects.toMatchObject({ code: "MODEL_UNAVAILABLE" });
 });
 
-test("is MODEL_UNAVAILABLE when nothing listens", async () => {
+test("is MODEL_UNREACHABLE when nothing listens", async () => {
   const embedding = embedder(settingsFor(await closedUrl())).embed(["a"], { usage: recorder() });
 
-  await expect(embedding).rejects.toMatchObject({ code: "MODEL_UNAVAILABLE" });
+  await expect(embedding).rejects.toMatchObject({ code: "MODEL_UNREACHABLE" });
 });
 
 test("ends at once when it is aborted, with the signal's reason", async () => {

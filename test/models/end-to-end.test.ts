@@ -472,14 +472,21 @@ describe("a model server", () => {
     ]);
   });
 
-  test("that is down is asked again until the attempts are spent", async () => {
+  test("that is down is waited for, and costs no attempt", async () => {
     const scene = aScene();
-
-    await takeIn(contextOf(await closedUrl()), randomUUID(), scene);
+    const tenant_id = randomUUID();
+    const context = contextOf(await closedUrl());
+    const twice = Promise.withResolvers<void>();
+    let endings = 0;
+    await using _ = startWorker(context, database, {
+      onEnded: () => (++endings === 2 ? twice.resolve() : undefined),
+    });
+    await acceptEntities(database.pool, context.registry, { tenant_id, source: "test", entities: [scene] });
+    await twice.promise;
 
     const run = await runOfPipeline("base", scene);
-    expect(run).toMatchObject({ status: "failed", attempt: 3, error_code: "MODEL_UNAVAILABLE" });
-    expect(run.errors.map(({ code }) => code)).toEqual(Array(3).fill("MODEL_UNAVAILABLE"));
+    expect(run).toMatchObject({ attempt: 0, error_code: "MODEL_UNREACHABLE" });
+    expect(run.status).not.toBe("failed");
   });
 
   test("that refuses the key is asked once, and the key stands nowhere", async () => {

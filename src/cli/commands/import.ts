@@ -15,13 +15,14 @@ export const command = () =>
     .argument("<path>", "a .txt or .md novel, or a .jsonl or .ndjson file with an entity a line")
     .requiredOption("--tenant <uuid>", "the tenant that owns it", uuid("--tenant"))
     .option("--source <name>", "what the file is known by; its name without folders by default")
-    .action(async (path, { tenant, source, json }) => {
+    .option("--again", "look again at what has not changed: pipelines do what is stale or missing")
+    .action(async (path, { tenant, source, again, json }) => {
       await withSession(async ({ pool, config, signal }) => {
         const registry = await loadRegistry(config.graphs);
         const progress = progressOf("importing");
         const onProgress = (done: number, total: number) => progress.update(done, total, "entities");
         const { maxTextChars } = config;
-        const options = { tenant_id: tenant, path, source, maxTextChars, onProgress, signal };
+        const options = { tenant_id: tenant, path, source, again, maxTextChars, onProgress, signal };
         const report = await importFile(pool, registry, options).finally(progress.end);
         print(report, json, asText);
         if (report.rejected.length > 0) process.exitCode = exitCodes.inPart;

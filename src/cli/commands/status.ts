@@ -76,5 +76,5 @@ function deadText(letters: readonly DeadLetters[]): string {
   const rows = letters.map(
     (d) => `  ${d.runs} of ${d.pipeline}: ${d.error_code}\n    ${brief(d.error_message, 140)}`,
   );
-  return ["dead letters", ...rows].join("\n");
+  return ["dead letters (`loregraph dead-letters redrive` tries them again)", ...rows].join("\n");
 }
