@@ -9,7 +9,7 @@ import type { Context } from "../src/worker/context.ts";
 import { fileInTest } from "./support/cli.ts";
 import { type TestDatabase, testDatabase } from "./support/database.ts";
 import { holdImport } from "./support/held.ts";
-import { runtime, startWorker } from "./support/runtime.ts";
+import { emptyLedger, runtime, startWorker } from "./support/runtime.ts";
 
 let database: TestDatabase;
 let registry: Registry;
@@ -423,4 +423,40 @@ test("keeps two files of one name apart where they are given sources of their ow
   const report = await importFile(database.pool, registry, { ...options, path: second, source: "second" });
   expect(report).toMatchObject({ file: "second", counts: { created: 1, deleted: 0 } });
   expect(await count("entities", tenant_id)).toBe(2);
+});
+
+test("looks again at what has not changed where it is asked to, and does only what is missing", async () => {
+  await emptyLedger(database);
+  const tenant_id = randomUUID();
+  const path = await fileInTest(
+    "lore.jsonl",
+    `${JSON.stringify({ source_type: "lore", source_id: randomUUID(), text: "Bells." })}\n`,
+  );
+  await take(path, tenant_id);
+  await ingest();
+  const runs = await count("pipeline_runs", tenant_id);
+  await database.pool.query("delete from documents where tenant_id = $1", [tenant_id]);
+  await take(path, tenant_id);
+  expect(await count("pipeline_runs", tenant_id)).toBe(runs);
+
+  const report = await importFile(database.pool, registry, {
+    tenant_id,
+    path,
+    maxTextChars: 100,
+    again: true,
+  });
+  await ingest();
+  expect(report.counts).toMatchObject({ unchanged: 1, changed: 0 });
+  expect(await count("documents", tenant_id)).toBe(1);
+});
+
+test("refuses to take in what no pipeline would ingest", async () => {
+  const enrichers = new Map([...registry].filter(([name]) => name !== "base"));
+  const path = await fileInTest("novel.txt", "It rained.");
+  const taking = importFile(database.pool, enrichers, { tenant_id: randomUUID(), path, maxTextChars: 100 });
+
+  await expect(taking).rejects.toMatchObject({
+    code: "REGISTRY_INVALID",
+    message: expect.stringContaining("entity.changed"),
+  });
 });

@@ -83,3 +83,12 @@ async function psqlOnPath(script: string): Promise<void> {
   await chmod(join(folder, "psql"), 0o755);
   vi.stubEnv("PATH", `${folder}:${process.env.PATH}`);
 }
+
+test("a reset leaves a schema alone that Loregraph did not make", async () => {
+  const { pool, url } = await testDatabase({ migrated: false });
+  await pool.query("create schema shop create table orders (number integer)");
+  const settings = { databaseUrl: url, home: "unused", schema: "shop" };
+
+  await expect(resetDatabase(settings)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+  expect((await pool.query("select count(*) from shop.orders")).rowCount).toBe(1);
+});

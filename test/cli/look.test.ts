@@ -211,3 +211,15 @@ describe("graph", () => {
     });
   });
 });
+
+describe("dead-letters", () => {
+  test("are listed by cause, and tried again on demand", async () => {
+    expect((await lore("dead-letters", "list")).out).toMatch(
+      /\ndialog-mood {2,}GRAPH_FAILED {2,}1 {2,}the reader lost its place/,
+    );
+
+    expect(await json("dead-letters", "redrive", "--cause", "MODEL_REFUSED")).toEqual({ redriven: 0 });
+    expect(await json("dead-letters", "redrive", "--pipeline", "dialog-mood")).toEqual({ redriven: 1 });
+    expect((await lore("dead-letters", "list")).out).toBe("no dead letters\n");
+  });
+});

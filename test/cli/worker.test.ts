@@ -144,6 +144,16 @@ describe("told to stop", () => {
     expect(await echoOf(tenant)).toMatchObject({ status: "pending", attempt: 0 });
   });
 
+  test("by a signal that reaches it twice, as one sent to its whole group does, drains all the same", async () => {
+    const worker = startInTest(["worker"], settings);
+    await worker.until(/worker-started/);
+    worker.kill("SIGTERM");
+    worker.kill("SIGTERM");
+
+    expect((await worker.ended).code).toBe(0);
+    expect(worker.errors()).toContain("worker-stopped");
+  });
+
   test("a second time, by whichever signal, ends at once", async () => {
     await take("hangs");
     const worker = startInTest(["worker"], { ...settings, LOREGRAPH_DRAIN_MS: "60000" });

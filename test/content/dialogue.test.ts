@@ -5,6 +5,32 @@ import { findDialogue } from "../../src/content/dialogue.ts";
 const spoken = (text: string) => findDialogue(text).map(({ start, end }) => text.slice(start, end));
 const speakers = (text: string) => findDialogue(text).map(({ speaker }) => speaker);
 
+describe("fenced code", () => {
+  test.each([
+    '```json title="x"\n{ "say": "Go away!" }\n```',
+    "~~~\n“Go away!” she cried.\n~~~",
+    "````md\n```\n“Go away!” she cried.\n```\n\n“No!”\n````",
+    "  ```\r\n“Go away!” she cried.\r\n  ```",
+  ])("is no speech, nor parts a pair of marks: %j", (code) => {
+    const text = `“Look,” she said.\n\n${code}\n\n“Well!” he said.`;
+    expect(spoken(text)).toEqual(["“Look,”", "“Well!”"]);
+  });
+
+  test.each([
+    ["scene breaks", "~~~"],
+    ["a fence that nothing closes", "~~~text"],
+  ])("does not begin at %s", (_, line) => {
+    const text = `The rain fell.\n\n${line}\n\n“Look,” she said.\n\n${line}\n\nThe rain fell.`;
+    expect(spoken(text)).toEqual(["“Look,”"]);
+  });
+
+  test("is found in time linear in the text's length", () => {
+    const start = performance.now();
+    expect(spoken("```a\n".repeat(200_000))).toEqual([]);
+    expect(performance.now() - start).toBeLessThan(3_000);
+  });
+});
+
 describe("double quotation marks", () => {
   test("finds what is said on both sides of its tag, marks included", () => {
     expect(spoken("“I am tired,” said Mara, “and it is late.” She shut the book.")).toEqual([

@@ -212,6 +212,36 @@ describe("Markdown", () => {
     });
   });
 
+  test("keeps every word between its headings, however few", () => {
+    const text = `Before.\n\n# The Quay\n\nBelow it.\n\n### At Dawn\n\nDawn.\n\n## The Lamps\n\nLit.\n\n## The Boats\n\nIn.`;
+    expect(textsOf(text)).toEqual(["Before.", "Below it.", "Dawn.", "Lit.", "In."]);
+    expect(parseNovel(text)).toMatchObject({
+      title: "The Quay",
+      chapters: [
+        { title: "", scenes: [{}, {}, { title: "At Dawn" }] },
+        { title: "The Lamps" },
+        { title: "The Boats" },
+      ],
+    });
+    expect(textsOf("Before.\n\n# The Quay\n\nBelow it.")).toEqual(["Before.", "Below it."]);
+    expect(textsOf("# The Quay\n\nBelow it.\n\nChapter 1\n\nLit.\n\nChapter 2\n\nIn.")).toEqual([
+      "Below it.",
+      "Lit.",
+      "In.",
+    ]);
+  });
+
+  test("has a scene for each heading inside a chapter, with the headings that it stands under", () => {
+    const text = `# The Quay\n\n## A\n\n### A1\n\n#### At Night\n\nDark.\n\n#### 7\n\nSeven.\n\n### B2\n\nLit.\n\n## B\n\n#### C\n\nIn.`;
+    const scenes = parseNovel(text).chapters.map((chapter) => chapter.scenes.map(({ title }) => title));
+    expect(scenes).toEqual([["A1 · At Night", "A1 · 7", "B2"], ["C"]]);
+  });
+
+  test("has no scene break inside fenced code", () => {
+    const code = "```yaml\na: 1\n\n---\n\nb: 2\n```";
+    expect(textsOf(`# The Quay\n\n## A\n\n${prose}\n\n${code}`)).toEqual([`${prose}\n\n${code}`]);
+  });
+
   test("says title and author in its front matter", () => {
     const text = `---\ntitle: "The Quay"\nauthor: Ann Vell\n---\n\n${prose}`;
     expect(parseNovel(text)).toMatchObject({ title: "The Quay", author: "Ann Vell" });

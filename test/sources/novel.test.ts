@@ -77,6 +77,18 @@ describe("a first import", () => {
     );
   });
 
+  test("stand under every Markdown heading above them, and lose no text between those", () => {
+    const text =
+      "# Title\n\nPara under title.\n\n## A\n\nAlpha.\n\n### A1\n\nAlpha one.\n\n## B\n\n### B1\n\nBeta.\n";
+    const blocks = ofType(draftsOf(text), "content_block").map(({ title, text }) => [title, text]);
+    expect(blocks).toEqual([
+      ["Title > Opening", "Para under title."],
+      ["Title > A · Scene 1", "Alpha."],
+      ["Title > A · A1", "Alpha one."],
+      ["Title > B · B1", "Beta."],
+    ]);
+  });
+
   test("says where each stands, and what blocks are made of", () => {
     const [story, first] = drafts;
     expect(first?.metadata).toMatchObject({
