@@ -1,3 +1,5 @@
+import { basename } from "node:path";
+import { z } from "zod";
 import { splitChunks } from "./content/chunk.ts";
 import { decodeText } from "./content/decode.ts";
 import { findDialogue, type Utterance } from "./content/dialogue.ts";
@@ -5,8 +7,9 @@ import { findGutenberg } from "./content/gutenberg.ts";
 import { detectKind } from "./content/kind.ts";
 import { detectLanguage } from "./content/language.ts";
 import { normalise } from "./content/normalise.ts";
-import { type Novel, parseNovel } from "./content/novel.ts";
+import { parseNovel } from "./content/novel.ts";
 import type { Chunk, TextKind } from "./pipeline.ts";
+import { novelDrafts } from "./sources/novel.ts";
 
 /** What base ingestion would make of a file. Offsets are UTF-16 code units into its text, end exclusive. */
 export type Inspection = {
@@ -48,7 +51,7 @@ export function inspectFile(file: string, bytes: Uint8Array): Inspection {
       shift({ title, start, end, scenes: scenes.length }),
     ),
     dialogue: dialogue.map(shift),
-    chunks: chunksOf(text, novel, dialogue).map(shift),
+    chunks: chunksOf(file, text, dialogue).map(shift),
   };
 }
 
@@ -65,12 +68,12 @@ function bookDialogue(text: string): readonly Utterance[] {
 
 /** Block by block, as an import stores a novel. Blocks and lines both stand in order, so one walk serves all. */
 function chunksOf(
+  file: string,
   text: string,
-  novel: Novel,
   dialogue: readonly Utterance[],
 ): readonly Omit<Chunk, "text">[] {
   let first = 0;
-  return blocksOf(novel).flatMap(({ title, start, end }) => {
+  return blocksOf(basename(file), text).flatMap(({ title, start, end }) => {
     while ((dialogue[first]?.end ?? end) <= start) first++;
     let last = first;
     while ((dialogue[last]?.start ?? end) < end) last++;
@@ -80,10 +83,12 @@ function chunksOf(
   });
 }
 
-function blocksOf({ chapters }: Novel) {
-  return chapters.flatMap(({ title, scenes }) =>
-    scenes.flatMap(({ blocks }) => blocks.map(({ start, end }) => ({ title, start, end }))),
-  );
+/** The blocks under the paths that an import would give them. */
+function blocksOf(file: string, text: string) {
+  const Place = z.object({ start: z.int(), end: z.int() });
+  return novelDrafts({ tenant_id: "inspected", file, text, known: [] })
+    .filter(({ source_type }) => source_type === "content_block")
+    .map(({ title, metadata }) => ({ title, ...Place.parse(metadata) }));
 }
 
 function shiftedBy(by: number) {

@@ -60,7 +60,7 @@ const rooms: Readonly<Record<string, Room>> = {
       "src/store",
     ],
   },
-  "src/inspect.ts": { mayImport: [...contract, "src/content"] },
+  "src/inspect.ts": { mayImport: [...contract, "src/content", "src/sources"] },
   "src/worker": {
     mayImport: [
       ...contract,

@@ -66,7 +66,7 @@ test("tells the book, its language, its kind and who speaks", () => {
     ["Chapter 2", 1],
   ]);
   expect(dialogue.slice(0, 2).map(({ speaker }) => speaker)).toEqual(["Mara", "Tom"]);
-  expect(chunks.map(({ path }) => path)).toEqual(["Chapter 1", "Chapter 2"]);
+  expect(chunks.map(({ path }) => path)).toEqual(["The Weir > Chapter 1", "The Weir > Chapter 2"]);
 });
 
 test("refuses what is no text", () => {

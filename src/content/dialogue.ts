@@ -1,4 +1,5 @@
 import { findDashed } from "./dialogue/dashes.ts";
+import { withoutFences } from "./dialogue/fences.ts";
 import { type Stretch, withoutIncises } from "./dialogue/incises.ts";
 import { blockStarts, type Layout, layoutOf } from "./dialogue/layout.ts";
 import { findMarks } from "./dialogue/marks.ts";
@@ -14,10 +15,11 @@ export type Utterance = { readonly start: number; readonly end: number; readonly
  *
  * Speech over several paragraphs is an utterance for each. What interrupts it (“dit-il”, “said Jane”) is left out
  * wherever it can be told, so one sentence may be two utterances. Names, titles, quoted words and quoted letters
- * are no speech. `speaker` is set only where the text names one beside the line, in the text's own words.
+ * are no speech, nor is fenced Markdown code. `speaker` is set only where the text names one beside the line, in the text's own words.
  */
-export function findDialogue(text: string): readonly Utterance[] {
-  const layout = layoutOf(text);
+export function findDialogue(marked: string): readonly Utterance[] {
+  const layout = layoutOf(marked);
+  const text = withoutFences(marked);
   return attribute(text, outermost([...findDashed(text, layout), ...findQuoted(text, layout)]), layout);
 }
 

@@ -5,7 +5,7 @@ import { contentKind } from "./kind.ts";
 import { normalise } from "./normalise.ts";
 import { blocksOf } from "./novel/block.ts";
 import { openingOf, titlePage, withoutFrontMatter } from "./novel/front.ts";
-import { markedHeadings } from "./novel/marked.ts";
+import { type Marked, markedHeadings } from "./novel/marked.ts";
 import { type Outlined, outline } from "./novel/outline.ts";
 import { scenesOf } from "./novel/scene.ts";
 import { isBlank, type Span, trimmed } from "./span.ts";
@@ -40,15 +40,17 @@ export type Block = Span & { readonly content_kind: ContentKind };
 
 /**
  * Parses plain text or Markdown into chapters, scenes and blocks. Project Gutenberg's frame, a title page and a table
- * of contents belong to no chapter; a text without headings is one. Takes time linear in the text's length.
+ * of contents belong to no chapter, but in Markdown every word between headings does; a text without headings is one.
+ * Takes time linear in the text's length.
  */
 export function parseNovel(text: string): Novel {
   const plain = normalise(text);
   const { start, end, ...frame } = findGutenberg(plain) ?? { start: 0, end: plain.length };
   const { text: book, ...matter } = withoutFrontMatter(plain.slice(start, end));
-  const { textStart, headings, ...marked } = markedHeadings(book);
-  const chapters = withOpening(book, textStart, outline(book, headings));
-  const page = headings.length > 0 ? titlePage(book.slice(textStart, chapters[0]?.start)) : {};
+  const { titleAt, isMarkdown, headings, ...marked } = markedHeadings(book);
+  const outlined = outline(book, headings);
+  const chapters = withOpening(book, { titleAt, isMarkdown, headings }, outlined);
+  const page = headings.length > 0 ? titlePage(book.slice(titleAt.end, outlined[0]?.start)) : {};
   return {
     title: "",
     ...page,
@@ -59,14 +61,22 @@ export function parseNovel(text: string): Novel {
   };
 }
 
-/** What stands before the first heading is a chapter where it is prose; without any heading, all is one. */
-function withOpening(book: string, from: number, chapters: readonly Outlined[]): readonly Outlined[] {
-  const [first] = chapters;
-  const opening = first
-    ? openingOf(book, from, first.start)
-    : trimmed(book, { start: from, end: book.length });
-  if (!opening || isBlank(book, opening)) return chapters;
-  return [{ ...opening, title: "", bodies: [opening], sections: [] }, ...chapters];
+/** What stands before the first chapter is one too where it is prose, and in Markdown whatever it is. */
+function withOpening(book: string, marked: Marked, chapters: readonly Outlined[]): readonly Outlined[] {
+  const end = chapters[0]?.start ?? book.length;
+  const isAllText = marked.isMarkdown || chapters.length === 0;
+  const bodies = isAllText ? aroundTitle(book, marked.titleAt, end) : openingOf(book, end);
+  const [first, last] = [bodies[0], bodies.at(-1)];
+  if (!first || !last) return chapters;
+  const sections = marked.headings.filter((heading) => heading.isMarked && heading.start < end);
+  return [{ start: first.start, end: last.end, title: "", bodies, sections }, ...chapters];
+}
+
+function aroundTitle(book: string, title: Span, end: number): readonly Span[] {
+  return [
+    { start: 0, end: Math.min(title.start, end) },
+    { start: title.end, end },
+  ].filter((body) => !isBlank(book, body));
 }
 
 function parsed(book: string, chapters: readonly Outlined[]): readonly Chapter[] {

@@ -65,7 +65,8 @@ function chapterOf(chapter: Chapter, at: number, story: string, novel: Novel, te
   const path = isWhole ? [story] : [story, ...(part ? [part] : []), name];
   const title = isWhole ? story : path.slice(1).join(" · ");
   const children = scenes.map((scene, index) => {
-    const suffix = scenes.length > 1 ? ` · ${scene.title ?? `Scene ${index + 1}`}` : "";
+    const name = scene.title ?? (scenes.length > 1 ? `Scene ${index + 1}` : "");
+    const suffix = name && ` · ${name}`;
     return sceneOf(scene, title + suffix, path.join(" > ") + suffix, text);
   });
   return node("chapter", title, { start, end, part }, text, children);

@@ -84,7 +84,7 @@ describe("the demo's world", () => {
     expect(first).toMatchObject({ code: 0, out: expect.stringMatching(/^\{.*\}\n$/) });
     expect(report.used).toMatchObject({ failed: 0, model_calls: 0 });
     expect(report.used.embedding_calls).toBeGreaterThan(40);
-    expect(report.scenes).toHaveLength(11);
+    expect(report.scenes).toHaveLength(12);
     expect(report.characters).toHaveLength(6);
     expect(again.used).toEqual({ runs: 0, failed: 0, model_calls: 0, embedding_calls: 0 });
     expect([again.scenes, again.characters]).toEqual([report.scenes, report.characters]);

@@ -41,7 +41,7 @@ test("prints one object a line for each file, and needs no database", async () =
     ],
     chunks: [
       {
-        path: "Chapter 1",
+        path: "weir > Chapter 1",
         start: 11,
         end: text.length - 1,
         tokens: expect.any(Number),

@@ -84,10 +84,19 @@ async function sceneMoods(db: Db, tenant_id: string): Promise<readonly SceneMood
     [chapters.get(String(scene.metadata.parent_id)) ?? 0, orderOf(scene)] as const;
   return (await entitiesOfType(db, tenant_id, "scene"))
     .toSorted((a, b) => place(a)[0] - place(b)[0] || place(a)[1] - place(b)[1])
-    .flatMap(({ title, source_id }) => {
-      const output = moods.get(source_id);
-      return output ? [{ title, source_id, ...Mood.parse(output) }] : [];
+    .map((scene) => {
+      const output = moods.get(scene.source_id);
+      return {
+        title: scene.title,
+        source_id: scene.source_id,
+        ...(output ? Mood.parse(output) : unread(scene)),
+      };
     });
+}
+
+function unread({ metadata }: Entity): z.infer<typeof Mood> {
+  const reason = metadata.content_kind === "outline" ? "an outline is not read" : "not read yet";
+  return { mood: null, valence: 0, evidence: "", exchanges: [], reason };
 }
 
 async function characterTraits(db: Db, tenant_id: string): Promise<readonly CharacterTraits[]> {

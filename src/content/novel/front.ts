@@ -36,12 +36,11 @@ function said(title: string | undefined, author: string | undefined): TitlePage 
   return { ...(title?.trim() && { title: title.trim() }), ...(author?.trim() && { author: author.trim() }) };
 }
 
-/** What stands before the first heading, at `to`, from its first paragraph of prose on; undefined without one. */
-export function openingOf(text: string, from: number, to: number): Span | undefined {
-  const starts = paragraphStarts(text.slice(from, to)).map((start) => start + from);
-  const paragraphs = cutAt({ start: from, end: to }, starts);
+/** What stands before the first heading, at `to`, from its first paragraph of prose on; nothing without one. */
+export function openingOf(text: string, to: number): readonly Span[] {
+  const paragraphs = cutAt({ start: 0, end: to }, paragraphStarts(text.slice(0, to)));
   const first = paragraphs.find(({ start, end }) => isProse(text.slice(start, end).trim()));
-  return first && trimmed(text, { start: first.start, end: to });
+  return first ? [trimmed(text, { start: first.start, end: to })] : [];
 }
 
 /** A sentence of some length, mostly in lower case: neither a title page, nor a list of chapters, nor a credit. */

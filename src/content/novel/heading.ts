@@ -19,6 +19,8 @@ export type Heading = {
   readonly number?: number | undefined;
   /** The words after the label, "" where there are none. */
   readonly title: string;
+  /** Whether Markdown marks it, so that it is a heading whatever its words. */
+  readonly isMarked?: boolean;
 };
 
 /** What stands on a line that has the form of a heading. */

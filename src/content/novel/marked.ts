@@ -1,12 +1,15 @@
 import { type Heading as MarkdownHeading, markdownHeadings } from "../markdown.ts";
+import type { Span } from "../span.ts";
 import { withoutContents } from "./contents.ts";
 import { findHeadings, type Heading, type Rank, rankOfTitle } from "./heading.ts";
 
 /** The headings of a text, and the title of the whole where one of them is that. */
 export type Marked = {
   readonly title?: string;
-  /** Where the text begins: after the title. */
-  readonly textStart: number;
+  /** The lines of the title; empty at 0 without one. */
+  readonly titleAt: Span;
+  /** In Markdown, what is no heading is text. */
+  readonly isMarkdown: boolean;
   readonly headings: readonly Heading[];
 };
 
@@ -16,11 +19,11 @@ export function markedHeadings(text: string): Marked {
   const [first] = markdown;
   const titled =
     first && isTitleOf(text, first, markdown)
-      ? { title: first.title, textStart: first.end }
-      : { textStart: 0 };
-  const others = titled.textStart > 0 ? markdown.slice(1) : markdown;
+      ? { title: first.title, titleAt: first }
+      : { titleAt: { start: 0, end: 0 } };
+  const others = titled.titleAt === first ? markdown.slice(1) : markdown;
   const headings = others.length > 0 ? ranked(others) : withoutContents(text, findHeadings(text));
-  return { ...titled, headings };
+  return { ...titled, isMarkdown: markdown.length > 0, headings };
 }
 
 /** A first heading that is no "Chapter 1", and stands above all others. */
@@ -41,8 +44,18 @@ function ranked(headings: readonly MarkdownHeading[]): readonly Heading[] {
   const tops = headings.filter(({ depth }) => depth === top);
   const areParts = second > top && tops.every(({ title }) => rankOfTitle(title) === "part");
   const chapters = areParts ? second : top;
-  return headings.map(({ start, end, depth, title }) => {
+  const labels = labelsBelow(chapters, headings);
+  return headings.map(({ start, end, depth }, at) => {
     const rank: Rank = depth < chapters ? "part" : depth === chapters ? "chapter" : "section";
-    return { start, end, rank, label: title, noun: "#".repeat(depth), title: "" };
+    return { start, end, rank, label: labels[at] ?? "", noun: "#".repeat(depth), title: "", isMarked: true };
+  });
+}
+
+/** Each heading's title, after those of the headings between it and its chapter: "Harbours · At Night". */
+function labelsBelow(chapters: number, headings: readonly MarkdownHeading[]): readonly string[] {
+  let open: readonly MarkdownHeading[] = [];
+  return headings.map((heading) => {
+    open = [...open.filter(({ depth }) => depth > chapters && depth < heading.depth), heading];
+    return open.map(({ title }) => title).join(" · ");
   });
 }

@@ -1,8 +1,9 @@
+import { withoutFences } from "../dialogue/fences.ts";
 import { isBlank, type Span, trimmed } from "../span.ts";
 import { fullTitle } from "./heading.ts";
 import type { Outlined } from "./outline.ts";
 
-/** `title` where a heading with words opens the scene. */
+/** `title` where a heading with words, or any of Markdown's, opens the scene. */
 export type SceneSpan = Span & { readonly title?: string };
 
 /** The scenes of a chapter: its text, cut at the headings of its sections and at `* * *`, `---`, `⁂`, `#` and the like. */
@@ -24,7 +25,7 @@ type Break = SceneSpan;
 const separator = /^ *(?:\*(?: *\*)*|(?:[-–—_~=] *){3,}|[⁂※◆◇●○•·](?: *[⁂※◆◇●○•·])*|#(?: *#)*|§) *$/gm;
 
 function separators(text: string, { start, end }: Span): readonly Break[] {
-  return Array.from(text.slice(start, end).matchAll(separator), (match) => ({
+  return Array.from(withoutFences(text.slice(start, end)).matchAll(separator), (match) => ({
     start: start + match.index,
     end: start + match.index + match[0].length,
   }));
@@ -32,7 +33,7 @@ function separators(text: string, { start, end }: Span): readonly Break[] {
 
 function toBreak(heading: Outlined["sections"][number]): Break {
   const { start, end } = heading;
-  return /\p{L}{2}/u.test(fullTitle(heading).replace(/^[IVXLC]+$/, ""))
+  return heading.isMarked || /\p{L}{2}/u.test(fullTitle(heading).replace(/^[IVXLC]+$/, ""))
     ? { start, end, title: fullTitle(heading) }
     : { start, end };
 }
