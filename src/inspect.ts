@@ -7,7 +7,7 @@ import { findGutenberg } from "./content/gutenberg.ts";
 import { detectKind } from "./content/kind.ts";
 import { detectLanguage } from "./content/language.ts";
 import { normalise } from "./content/normalise.ts";
-import { parseNovel } from "./content/novel.ts";
+import { type Novel, parseNovel } from "./content/novel.ts";
 import type { Chunk, TextKind } from "./pipeline.ts";
 import { novelDrafts } from "./sources/novel.ts";
 
@@ -51,7 +51,7 @@ export function inspectFile(file: string, bytes: Uint8Array): Inspection {
       shift({ title, start, end, scenes: scenes.length }),
     ),
     dialogue: dialogue.map(shift),
-    chunks: chunksOf(file, text, dialogue).map(shift),
+    chunks: chunksOf(file, text, novel, dialogue).map(shift),
   };
 }
 
@@ -70,10 +70,11 @@ function bookDialogue(text: string): readonly Utterance[] {
 function chunksOf(
   file: string,
   text: string,
+  novel: Novel,
   dialogue: readonly Utterance[],
 ): readonly Omit<Chunk, "text">[] {
   let first = 0;
-  return blocksOf(basename(file), text).flatMap(({ title, start, end }) => {
+  return blocksOf(basename(file), text, novel).flatMap(({ title, start, end }) => {
     while ((dialogue[first]?.end ?? end) <= start) first++;
     let last = first;
     while ((dialogue[last]?.start ?? end) < end) last++;
@@ -84,9 +85,9 @@ function chunksOf(
 }
 
 /** The blocks under the paths that an import would give them. */
-function blocksOf(file: string, text: string) {
+function blocksOf(file: string, text: string, novel: Novel) {
   const Place = z.object({ start: z.int(), end: z.int() });
-  return novelDrafts({ tenant_id: "inspected", file, text, known: [] })
+  return novelDrafts({ tenant_id: "inspected", file, text, known: [], novel })
     .filter(({ source_type }) => source_type === "content_block")
     .map(({ title, metadata }) => ({ title, ...Place.parse(metadata) }));
 }

@@ -127,6 +127,18 @@ export type Usage = {
   readonly cost_usd: number;
 };
 
+/** What an attempt has used before it calls anything. */
+export const noUsage: Usage = {
+  model_calls: 0,
+  embedding_calls: 0,
+  tokens_in: 0,
+  tokens_cached: 0,
+  tokens_out: 0,
+  embedding_tokens: 0,
+  vectors_reused: 0,
+  cost_usd: 0,
+};
+
 /** What made an output: stored beside it, and compared to tell whether it is stale. */
 export type Stamp = {
   readonly pipeline_version: number;

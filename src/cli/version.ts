@@ -1,10 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { readFileSync } from "node:fs";
 import { z } from "zod";
+import { ownFile } from "../own-file.ts";
 
-/** The package's version; its package.json lies one folder further up once it is built. */
+/** The package's version. */
 export function version(): string {
-  const near = fileURLToPath(new URL("../../package.json", import.meta.url));
-  const file = existsSync(near) ? near : fileURLToPath(new URL("../../../package.json", import.meta.url));
-  return z.object({ version: z.string() }).parse(JSON.parse(readFileSync(file, "utf8"))).version;
+  return z.object({ version: z.string() }).parse(JSON.parse(readFileSync(ownFile("package.json"), "utf8")))
+    .version;
 }

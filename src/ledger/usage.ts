@@ -1,18 +1,7 @@
-import type { Usage } from "../pipeline.ts";
+import { noUsage } from "../pipeline.ts";
 
-type Column = keyof Usage;
-
-// Named one by one, so that a usage without a column, or a column without a usage, does not compile.
-const columns = Object.keys({
-  model_calls: 0,
-  embedding_calls: 0,
-  tokens_in: 0,
-  tokens_cached: 0,
-  tokens_out: 0,
-  embedding_tokens: 0,
-  vectors_reused: 0,
-  cost_usd: 0,
-} satisfies Record<Column, 0>);
+/** A run has a column for each figure of a usage, of the same name. */
+const columns = Object.keys(noUsage);
 
 /**
  * Adds a usage, the statement's JSON parameter such as `$5`, to that of a run: attempts that failed were paid for

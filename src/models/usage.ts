@@ -1,4 +1,4 @@
-import type { Usage } from "../pipeline.ts";
+import { noUsage, type Usage } from "../pipeline.ts";
 import { type ChatTokens, chatCost, embeddingCost, type Prices, priceOf } from "./prices.ts";
 
 /** Counts what one attempt uses: every answer a model server gave, whether or not it could be read. */
@@ -9,20 +9,9 @@ export type UsageRecorder = {
   total(): Usage;
 };
 
-const nothing: Usage = {
-  model_calls: 0,
-  embedding_calls: 0,
-  tokens_in: 0,
-  tokens_cached: 0,
-  tokens_out: 0,
-  embedding_tokens: 0,
-  vectors_reused: 0,
-  cost_usd: 0,
-};
-
 /** A model without a price costs nothing here; `openModels` names those. */
 export function usageRecorder(prices: Prices): UsageRecorder {
-  let total = nothing;
+  let total = noUsage;
   const add = (more: Partial<Usage>) => {
     total = sum(total, more);
   };

@@ -1,12 +1,11 @@
-import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { runner } from "node-pg-migrate";
 import pg from "pg";
 import { z } from "zod";
 import { type Db, databaseUnavailable, many, one, type Pool } from "../db.ts";
 import { LoregraphError, messageOf } from "../errors.ts";
+import { ownFile } from "../own-file.ts";
 
 export type MigrateOptions = {
   /** The schema that holds every table; made where it is missing. */
@@ -40,7 +39,7 @@ export async function migrate(source: string | Pool, options: MigrateOptions): P
 
 /** The migrations that this database still lacks, in order. */
 export async function pendingMigrations(db: Db, options: MigrateOptions): Promise<readonly string[]> {
-  const files = await readdir(options.folder ?? ownMigrations());
+  const files = await readdir(options.folder ?? ownFile("migrations"));
   const applied = await appliedMigrations(db, options.schema);
   return files
     .filter((file) => file.endsWith(".sql"))
@@ -50,7 +49,10 @@ export async function pendingMigrations(db: Db, options: MigrateOptions): Promis
 }
 
 /** An older program on a newer database would write what the newer one no longer means. */
-async function refuseNewer(db: Db, { schema, folder = ownMigrations() }: MigrateOptions): Promise<void> {
+async function refuseNewer(
+  db: Db,
+  { schema, folder = ownFile("migrations") }: MigrateOptions,
+): Promise<void> {
   const own = new Set((await readdir(folder)).map((file) => file.replace(/\.sql$/, "")));
   const unknown = [...(await appliedMigrations(db, schema))].filter((name) => !own.has(name));
   if (unknown.length === 0) return;
@@ -59,12 +61,6 @@ async function refuseNewer(db: Db, { schema, folder = ownMigrations() }: Migrate
 }
 
 const table = "migrations";
-
-/** Beside `src` in a checkout, beside `dist` in the published package. */
-function ownMigrations(): string {
-  const near = fileURLToPath(new URL("../../migrations", import.meta.url));
-  return existsSync(near) ? near : fileURLToPath(new URL("../../../migrations", import.meta.url));
-}
 
 async function appliedMigrations(db: Db, schema: string): Promise<ReadonlySet<string>> {
   const { there } = await one(
@@ -106,7 +102,11 @@ async function makeSchema(db: Db, schema: string): Promise<void> {
 }
 
 /** One call a file, so that a failure names it. The lock is already ours. */
-async function apply(client: pg.Client, name: string, { schema, folder = ownMigrations() }: MigrateOptions) {
+async function apply(
+  client: pg.Client,
+  name: string,
+  { schema, folder = ownFile("migrations") }: MigrateOptions,
+) {
   try {
     await runner({
       dbClient: client,

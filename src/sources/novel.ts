@@ -25,6 +25,8 @@ export type NovelFile = {
   readonly text: string;
   /** Empty for a first import. */
   readonly known: readonly Known[];
+  /** The text as `parseNovel` reads it, where the caller has done so already. */
+  readonly novel?: Novel;
 };
 
 /**
@@ -34,8 +36,8 @@ export type NovelFile = {
  * The same file gives the same ids. Imported again after an edit, what is equal keeps its id, what was changed keeps
  * the id of what stood in its place, and only what was inserted gets a new one.
  */
-export function novelDrafts({ tenant_id, file, text, known }: NovelFile): Draft[] {
-  const story = storyOf(parseNovel(text), file, text);
+export function novelDrafts({ tenant_id, file, text, known, novel = parseNovel(text) }: NovelFile): Draft[] {
+  const story = storyOf(novel, file, text);
   const source_id = v5(`urn:loregraph:${tenant_id}/${file.toWellFormed()}`, v5.URL);
   const ids = identities(known);
   return drafted({ ...story, source_id, order: 1 }, { ids, story_id: source_id });

@@ -3,7 +3,6 @@ import { type Db, execute, many, maybeOne } from "../db.ts";
 import { sha256 } from "../hash.ts";
 import {
   Chunk,
-  ContentKind,
   embeddedText,
   type Ingested,
   type IngestionPipeline,
@@ -149,12 +148,10 @@ export async function readDocument(db: Db, key: EntityKey): Promise<StoredDocume
   );
 }
 
-const StoredChunk = Chunk.extend({ content_kind: ContentKind });
-
 export async function readChunks(db: Db, key: EntityKey): Promise<readonly Chunk[]> {
   return await many(
     db,
-    StoredChunk,
+    Chunk,
     `select path, text, start_offset as start, end_offset as "end", tokens, content_kind
      from chunks where tenant_id = $1 and source_type = $2 and source_id = $3 order by ordinal`,
     columns(key),

@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCodes, LoregraphError, loregraphError, messageOf } from "../errors.ts";
+import { type ErrorCode, errorCodes, LoregraphError, messageOf } from "../errors.ts";
 import { classifyModelError } from "../models/errors.ts";
 import type { Stamp } from "../pipeline.ts";
 
@@ -53,7 +53,7 @@ function endingOfStop({ why }: Stop): Ending {
 }
 
 function asLoregraphError(error: unknown): LoregraphError {
-  const known = loregraphError(error) ?? classifyModelError(error);
+  const known = classifyModelError(error);
   if (known) return known;
   return new LoregraphError("GRAPH_FAILED", messageOf(error), { cause: error });
 }

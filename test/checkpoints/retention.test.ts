@@ -2,8 +2,9 @@ import { beforeAll, expect, test } from "vitest";
 import { deleteCheckpoints, deleteOldCheckpoints } from "../../checkpoints/retention.ts";
 import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
 import type { ClaimedRun } from "../../src/ledger/run.ts";
+import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { nothingUsed, stamp, started } from "../support/ledger.ts";
+import { stamp, started } from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -41,10 +42,10 @@ async function ended(
 ): Promise<ClaimedRun> {
   const run = await started(database.pool);
   if (how === "success")
-    await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: nothingUsed });
-  if (how === "waiting") await parkRun(database.pool, run, "who?", nothingUsed);
+    await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: noUsage });
+  if (how === "waiting") await parkRun(database.pool, run, "who?", noUsage);
   if (how === "failed") {
-    const failure = { code: "X", message: "x", retryInMs: null, counts: true, usage: nothingUsed };
+    const failure = { code: "X", message: "x", retryInMs: null, counts: true, usage: noUsage };
     await failAttempt(database.pool, run, failure);
   }
   await database.pool.query(

@@ -1,12 +1,14 @@
 /** The commands that only look: status, runs, show, search, graph. */
+
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { failAttempt } from "../../src/ledger/attempt.ts";
+import { noUsage } from "../../src/pipeline.ts";
 import { type EntityKey, upsertEntities } from "../../src/store/entities.ts";
 import { run, type Said } from "../support/cli.ts";
 import { storeScene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { claimed, nothingUsed } from "../support/ledger.ts";
+import { claimed } from "../support/ledger.ts";
 
 let database: TestDatabase;
 let settings: Record<string, string>;
@@ -40,7 +42,7 @@ beforeAll(async () => {
     counts: true,
   };
   const lost = await claimed(pool, { ...weir, pipeline: "dialog-mood" });
-  await failAttempt(pool, lost, { ...failure, usage: { ...nothingUsed, model_calls: 2, cost_usd: 0.0123 } });
+  await failAttempt(pool, lost, { ...failure, usage: { ...noUsage, model_calls: 2, cost_usd: 0.0123 } });
 });
 
 const lore = (...args: string[]): Promise<Said> => run(args, settings);

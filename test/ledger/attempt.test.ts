@@ -14,8 +14,9 @@ import { renewLeases } from "../../src/ledger/lease.ts";
 import { reapExpired } from "../../src/ledger/reap.ts";
 import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, Lease } from "../../src/ledger/run.ts";
+import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { again, claim, claimed, nothingUsed, only, runOf, stamp, started } from "../support/ledger.ts";
+import { again, claim, claimed, only, runOf, stamp, started } from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -23,7 +24,7 @@ beforeAll(async () => {
 });
 
 function failure(given: Partial<Failure> = {}): Failure {
-  return { code: "GRAPH_FAILED", message: "no", retryInMs: 0, counts: true, usage: nothingUsed, ...given };
+  return { code: "GRAPH_FAILED", message: "no", retryInMs: 0, counts: true, usage: noUsage, ...given };
 }
 
 async function claimAgain({ pipeline }: ClaimedRun): Promise<ClaimedRun> {
@@ -33,10 +34,10 @@ async function claimAgain({ pipeline }: ClaimedRun): Promise<ClaimedRun> {
 describe("a worker that lost its lease", () => {
   const deeds: Readonly<Record<string, (db: Db, stale: Lease) => Promise<unknown>>> = {
     "start the graph": (db, stale) => startAttempt(db, stale, stamp),
-    succeed: (db, stale) => succeedRun(db, stale, { outcome: "completed", stamp, usage: nothingUsed }),
+    succeed: (db, stale) => succeedRun(db, stale, { outcome: "completed", stamp, usage: noUsage }),
     fail: (db, stale) => failAttempt(db, stale, failure()),
-    park: (db, stale) => parkRun(db, stale, "who?", nothingUsed),
-    cancel: (db, stale) => endCancelled(db, stale, "because", nothingUsed),
+    park: (db, stale) => parkRun(db, stale, "who?", noUsage),
+    cancel: (db, stale) => endCancelled(db, stale, "because", noUsage),
   };
 
   test.each(Object.entries(deeds))("cannot %s", async (_, deed) => {
@@ -62,7 +63,7 @@ describe("a worker that lost its lease", () => {
 
   test("cannot touch a run that has ended", async () => {
     const run = await claimed(database.pool);
-    await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: nothingUsed });
+    await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: noUsage });
 
     await expect(failAttempt(database.pool, run, failure())).rejects.toMatchObject({ code: "LEASE_LOST" });
     expect((await runOf(database.pool, run)).status).toBe("success");
@@ -218,7 +219,7 @@ describe("a released run", () => {
 describe("a parked run", () => {
   test("holds no lease and keeps its question", async () => {
     const run = await started(database.pool);
-    await parkRun(database.pool, run, { who: "Mara?" }, nothingUsed);
+    await parkRun(database.pool, run, { who: "Mara?" }, noUsage);
 
     expect(await runOf(database.pool, run)).toMatchObject({
       status: "waiting",
@@ -231,14 +232,14 @@ describe("a parked run", () => {
   test("is cancelled where somebody asked for that meanwhile", async () => {
     const run = await started(database.pool);
     await cancelRun(database.pool, run.tenant_id, run.id);
-    await parkRun(database.pool, run, "who?", nothingUsed);
+    await parkRun(database.pool, run, "who?", noUsage);
 
     expect(await runOf(database.pool, run)).toMatchObject({ status: "cancelled", question: null });
   });
 
   test("may ask nothing in particular", async () => {
     const run = await started(database.pool);
-    await parkRun(database.pool, run, undefined, nothingUsed);
+    await parkRun(database.pool, run, undefined, noUsage);
 
     expect(await runOf(database.pool, run)).toMatchObject({ status: "waiting", question: null });
   });
@@ -310,7 +311,7 @@ describe("reaping an expired lease", () => {
 });
 
 test("what attempts used adds up over them, whether they failed, were limited or succeeded", async () => {
-  const usage = { ...nothingUsed, model_calls: 2, tokens_in: 100, tokens_out: 7, cost_usd: 0.000_000_123 };
+  const usage = { ...noUsage, model_calls: 2, tokens_in: 100, tokens_out: 7, cost_usd: 0.000_000_123 };
   let run = await started(database.pool);
   await failAttempt(database.pool, run, failure({ usage }));
   run = await claimAgain(run);
@@ -334,7 +335,7 @@ test("what attempts used adds up over them, whether they failed, were limited or
 
 test("a usage that lacks a field is refused, and the run goes on", async () => {
   const run = await started(database.pool);
-  const usage = { ...nothingUsed, tokens_out: Number.NaN };
+  const usage = { ...noUsage, tokens_out: Number.NaN };
 
   await expect(succeedRun(database.pool, run, { outcome: "completed", stamp, usage })).rejects.toThrow(
     "tokens_out",

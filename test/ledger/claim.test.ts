@@ -4,8 +4,9 @@ import { succeedRun } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
+import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { again, claim, newPipeline, nothingUsed, only, request, runOf, stamp } from "../support/ledger.ts";
+import { again, claim, newPipeline, only, request, runOf, stamp } from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -268,7 +269,7 @@ async function claimAndFinish(pipeline: string, limit: number): Promise<readonly
 }
 
 async function finish(run: ClaimedRun): Promise<void> {
-  await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: nothingUsed });
+  await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: noUsage });
 }
 
 async function capPipeline(pipeline: string, max_running: number): Promise<void> {

@@ -5,18 +5,9 @@ import { transaction } from "../../src/db.ts";
 import { failAttempt } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { listRuns } from "../../src/ledger/read.ts";
+import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import {
-  again,
-  claim,
-  claimed,
-  newPipeline,
-  nothingUsed,
-  only,
-  request,
-  runOf,
-  started,
-} from "../support/ledger.ts";
+import { again, claim, claimed, newPipeline, only, request, runOf, started } from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -143,5 +134,5 @@ test("notes what caused it", async () => {
 });
 
 function failure(given: { retryInMs: number | null }) {
-  return { code: "GRAPH_FAILED", message: "no", counts: true, usage: nothingUsed, ...given };
+  return { code: "GRAPH_FAILED", message: "no", counts: true, usage: noUsage, ...given };
 }

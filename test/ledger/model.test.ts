@@ -12,8 +12,9 @@ import { redriveDeadLetters } from "../../src/ledger/redrive.ts";
 import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import type { Status } from "../../src/ledger/states.ts";
+import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { claim, newPipeline, nothingUsed, request, stamp } from "../support/ledger.ts";
+import { claim, newPipeline, request, stamp } from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -166,7 +167,7 @@ async function act(how: End, lease: ClaimedRun): Promise<unknown> {
     case "start":
       return await startAttempt(db, lease, stamp);
     case "succeed":
-      return await succeedRun(db, lease, { outcome: "completed", stamp, usage: nothingUsed });
+      return await succeedRun(db, lease, { outcome: "completed", stamp, usage: noUsage });
     case "retry":
       return await failAttempt(db, lease, failure({ retryInMs: 0 }));
     case "retry later":
@@ -178,14 +179,14 @@ async function act(how: End, lease: ClaimedRun): Promise<unknown> {
     case "release":
       return await releaseRuns(db, [lease]);
     case "park":
-      return await parkRun(db, lease, "who?", nothingUsed);
+      return await parkRun(db, lease, "who?", noUsage);
     case "cancel":
-      return await endCancelled(db, lease, "because", nothingUsed);
+      return await endCancelled(db, lease, "because", noUsage);
   }
 }
 
 function failure(given: { retryInMs: number | null; counts?: boolean }) {
-  return { code: "GRAPH_FAILED", message: "no", counts: true, usage: nothingUsed, ...given };
+  return { code: "GRAPH_FAILED", message: "no", counts: true, usage: noUsage, ...given };
 }
 
 async function lostLease(deed: () => Promise<unknown>): Promise<boolean> {

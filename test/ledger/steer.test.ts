@@ -7,13 +7,13 @@ import { cancelRun, cancelRunsOf } from "../../src/ledger/cancel.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { redriveDeadLetters } from "../../src/ledger/redrive.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
+import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import {
   again,
   claim,
   claimed,
   newPipeline,
-  nothingUsed,
   only,
   request,
   runOf,
@@ -33,7 +33,7 @@ async function deadLetter(given: Partial<RunRequest> = {}, code = "GRAPH_FAILED"
     message: "no",
     retryInMs: null,
     counts: true,
-    usage: nothingUsed,
+    usage: noUsage,
   });
   return run;
 }
@@ -53,7 +53,7 @@ describe("cancelling", () => {
 
   test("ends a waiting run at once", async () => {
     const run = await started(database.pool);
-    await parkRun(database.pool, run, "who?", nothingUsed);
+    await parkRun(database.pool, run, "who?", noUsage);
 
     expect(await cancelRun(database.pool, run.tenant_id, run.id)).toBe("cancelled");
     expect(await runOf(database.pool, run)).toMatchObject({ status: "cancelled", question: null });
@@ -77,7 +77,7 @@ describe("cancelling", () => {
 
   test("refuses a run that has ended, naming both states", async () => {
     const run = await claimed(database.pool);
-    await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: nothingUsed });
+    await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: noUsage });
 
     await expect(cancelRun(database.pool, run.tenant_id, run.id)).rejects.toMatchObject({
       code: "STATE_TRANSITION",

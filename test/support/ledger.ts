@@ -5,18 +5,7 @@ import { startAttempt } from "../../src/ledger/attempt.ts";
 import { type ClaimOptions, claimRuns } from "../../src/ledger/claim.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { type ClaimedRun, Run, type RunRequest } from "../../src/ledger/run.ts";
-import type { Stamp, Usage } from "../../src/pipeline.ts";
-
-export const nothingUsed: Usage = {
-  model_calls: 0,
-  embedding_calls: 0,
-  tokens_in: 0,
-  tokens_cached: 0,
-  tokens_out: 0,
-  embedding_tokens: 0,
-  vectors_reused: 0,
-  cost_usd: 0,
-};
+import type { Stamp } from "../../src/pipeline.ts";
 
 export const stamp: Stamp = { pipeline_version: 1, model: "echo", prompt_hash: "p", input_hash: "i" };
 

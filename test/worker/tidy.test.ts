@@ -1,8 +1,9 @@
 import { afterEach, beforeAll, expect, test } from "vitest";
 import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
 import { succeedRun } from "../../src/ledger/attempt.ts";
+import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { nothingUsed, stamp, started } from "../support/ledger.ts";
+import { stamp, started } from "../support/ledger.ts";
 import { emptyLedger } from "../support/runtime.ts";
 
 let database: TestDatabase;
@@ -14,7 +15,7 @@ afterEach(() => emptyLedger(database));
 /** Leaves a run that ended so many days ago, with one checkpoint. */
 async function ended(days: number): Promise<void> {
   const run = await started(database.pool);
-  await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: nothingUsed });
+  await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: noUsage });
   await database.pool.query(
     "update pipeline_runs set finished_at = date_trunc('day', now()) - $2 * interval '1 day' where id = $1",
     [run.id, days],

@@ -1,7 +1,6 @@
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { importFile } from "../../import.ts";
 import { countOpenRuns } from "../../ledger/read.ts";
+import { ownFile } from "../../own-file.ts";
 import type { Context } from "../../worker/context.ts";
 import { Worker } from "../../worker/worker.ts";
 import { gatherReport, usedBy } from "../demo/report.ts";
@@ -48,7 +47,13 @@ async function takeIn(
 ): Promise<void> {
   const progress = progressOf("importing");
   const onProgress = (done: number, total: number) => progress.update(done, total, "entities");
-  const options = { tenant_id, path: world(), maxTextChars: config.maxTextChars, onProgress, signal };
+  const options = {
+    tenant_id,
+    path: ownFile("examples/seven-bells.jsonl"),
+    maxTextChars: config.maxTextChars,
+    onProgress,
+    signal,
+  };
   await importFile(pool, registry, options).finally(progress.end);
 }
 
@@ -81,12 +86,4 @@ async function workThrough(
   if (ended > 0 && !signal.aborted) progress.update(ended, ended, "runs");
   progress.end();
   signal.throwIfAborted();
-}
-
-/** The world that ships with the package: beside `src` in a checkout, beside `dist` once built. */
-function world(): string {
-  const near = fileURLToPath(new URL("../../../examples/seven-bells.jsonl", import.meta.url));
-  return existsSync(near)
-    ? near
-    : fileURLToPath(new URL("../../../../examples/seven-bells.jsonl", import.meta.url));
 }
