@@ -43,6 +43,53 @@ export const Settings = z.object({
     .max(3_600_000)
     .default(10_000)
     .describe("How long a stopping worker lets attempts end before it releases them"),
+  LOREGRAPH_HOST: z.string().min(1).default("127.0.0.1").describe("The address that the API listens on"),
+  LOREGRAPH_PORT: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(7411)
+    .describe("The API's port; 0 takes a free one"),
+  LOREGRAPH_MAX_BODY_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1_024)
+    .max(1_073_741_824)
+    .default(8_388_608)
+    .describe("The largest body that the API reads"),
+  LOREGRAPH_REQUESTS_PER_MINUTE: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(6_000)
+    .describe("Requests that one key may make, in each API process"),
+  LOREGRAPH_MAIN_SERVICE_URL: url(/^https?$/).describe("The product's own service, the source of entities"),
+  LOREGRAPH_MAIN_SERVICE_KEY: z.string().min(1).optional().describe("Sent to it as a bearer token"),
+  LOREGRAPH_MAIN_SERVICE_TIMEOUT_MS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .max(3_600_000)
+    .default(10_000)
+    .describe("The longest wait for one of its answers"),
+  LOREGRAPH_WEBHOOK_TIMEOUT_MS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .max(60_000)
+    .default(10_000)
+    .describe("The longest wait for a subscriber's answer"),
+  LOREGRAPH_WEBHOOK_DISABLE_HOURS: z.coerce
+    .number()
+    .positive()
+    .max(8_760)
+    .default(120)
+    .describe("How long a subscriber may fail before it is disabled"),
+  LOREGRAPH_WEBHOOK_PRIVATE: z
+    .stringbool()
+    .default(false)
+    .describe("May webhooks go to private and loopback addresses?"),
   OPENAI_API_KEY: z.string().min(1).optional().describe("Key of OpenAI or of a compatible server"),
   OPENAI_BASE_URL: url(/^https?$/).describe("Any OpenAI-compatible server"),
   LOREGRAPH_CHAT_MODEL: z
@@ -78,6 +125,30 @@ export type Config = {
   readonly leaseMs: number;
   readonly drainMs: number;
   readonly models: ModelSettings;
+  readonly http: HttpSettings;
+  readonly mainService: MainServiceSettings;
+  readonly webhooks: WebhookSettings;
+};
+
+export type HttpSettings = {
+  readonly host: string;
+  readonly port: number;
+  readonly maxBodyBytes: number;
+  readonly requestsPerMinute: number;
+};
+
+/** Where the product's own service is; without a URL there is none. */
+export type MainServiceSettings = {
+  readonly url: string | undefined;
+  readonly key: string | undefined;
+  readonly timeoutMs: number;
+};
+
+export type WebhookSettings = {
+  readonly timeoutMs: number;
+  readonly disableAfterMs: number;
+  /** May they go to private and loopback addresses? */
+  readonly toPrivate: boolean;
 };
 
 /** Which models to use. With neither key nor base URL, they are local and call nothing. */
@@ -114,6 +185,22 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       embeddingModel: settings.LOREGRAPH_EMBEDDING_MODEL,
       timeoutMs: settings.LOREGRAPH_MODEL_TIMEOUT_MS,
       prices: settings.LOREGRAPH_PRICES,
+    },
+    http: {
+      host: settings.LOREGRAPH_HOST,
+      port: settings.LOREGRAPH_PORT,
+      maxBodyBytes: settings.LOREGRAPH_MAX_BODY_BYTES,
+      requestsPerMinute: settings.LOREGRAPH_REQUESTS_PER_MINUTE,
+    },
+    mainService: {
+      url: settings.LOREGRAPH_MAIN_SERVICE_URL,
+      key: settings.LOREGRAPH_MAIN_SERVICE_KEY,
+      timeoutMs: settings.LOREGRAPH_MAIN_SERVICE_TIMEOUT_MS,
+    },
+    webhooks: {
+      timeoutMs: settings.LOREGRAPH_WEBHOOK_TIMEOUT_MS,
+      disableAfterMs: settings.LOREGRAPH_WEBHOOK_DISABLE_HOURS * 3_600_000,
+      toPrivate: settings.LOREGRAPH_WEBHOOK_PRIVATE,
     },
   };
 }

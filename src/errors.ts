@@ -82,6 +82,61 @@ export const errorCodes = {
       "Check that the model server runs and OPENAI_BASE_URL names it; runs wait for it and lose no attempt.",
   },
   MODEL_UNAVAILABLE: { status: 502, retry: true, solve: "Check that OPENAI_BASE_URL answers." },
+  UNAUTHENTICATED: {
+    status: 401,
+    retry: false,
+    solve: "Send `Authorization: Bearer <key>` with a key that is neither expired nor revoked.",
+  },
+  FORBIDDEN: {
+    status: 403,
+    retry: false,
+    solve: "Use a key with the scope that the message names; `loregraph keys create` makes one.",
+  },
+  BODY_TOO_LARGE: {
+    status: 413,
+    retry: false,
+    solve: "Send less at a time, or raise LOREGRAPH_MAX_BODY_BYTES.",
+  },
+  MEDIA_TYPE_UNSUPPORTED: { status: 415, retry: false, solve: "Send `Content-Type: application/json`." },
+  ROUTE_UNKNOWN: { status: 404, retry: false, solve: "See /docs for what there is." },
+  IDEMPOTENCY_CONFLICT: {
+    status: 409,
+    retry: false,
+    solve:
+      "Send the same request under the same Idempotency-Key, or another key; one under way ends by itself.",
+  },
+  TOO_MANY_REQUESTS: {
+    status: 429,
+    retry: true,
+    solve: "Wait as long as Retry-After says, or raise LOREGRAPH_REQUESTS_PER_MINUTE.",
+  },
+  OVERLOADED: { status: 503, retry: true, solve: "Try again later, or run another API process." },
+  INTERNAL: { status: 500, retry: false, solve: "Look up the answer's request id in the log." },
+  LIMIT_REACHED: {
+    status: 409,
+    retry: false,
+    solve: "Resume it with a higher limit; its status says what was used.",
+  },
+  SOURCE_UNAVAILABLE: {
+    status: 502,
+    retry: true,
+    solve: "Check that the main service runs and LOREGRAPH_MAIN_SERVICE_URL names it.",
+  },
+  SOURCE_REFUSED: {
+    status: 502,
+    retry: false,
+    solve: "Check LOREGRAPH_MAIN_SERVICE_KEY and what the main service lets it read.",
+  },
+  SOURCE_ANSWER_INVALID: {
+    status: 502,
+    retry: false,
+    solve: "Make the main service answer as docs/main-service.openapi.json says.",
+  },
+  WEBHOOK_FAILED: {
+    status: 502,
+    retry: true,
+    solve: "Make the subscriber answer 2xx within the time-out; deliveries are tried again by themselves.",
+  },
   MODEL_ANSWER_INVALID: {
     status: 502,
     retry: true,

@@ -30,6 +30,10 @@ export const sourceTypes = [
 export const SourceType = z.enum(sourceTypes);
 export type SourceType = z.infer<typeof SourceType>;
 
+/** What an event is about: an entity, or the tenant as a whole, by the tenant's own id. */
+export const SubjectType = z.enum([...sourceTypes, "tenant"]);
+export type SubjectType = z.infer<typeof SubjectType>;
+
 export const Metadata = z.record(z.string(), z.unknown());
 export type Metadata = z.infer<typeof Metadata>;
 
@@ -52,13 +56,19 @@ export const runtimeEvents = [
   "entity.deleted",
   "entity.enriched",
   "reingest.requested",
+  "reingest.paused",
+  "reingest.resumed",
+  "reingest.completed",
+  "reingest.failed",
+  "reingest.cancelled",
+  "webhook.disabled",
 ] as const;
 
 /** A fact that others may act on. */
 export const LoreEvent = z.object({
   event: z.string(),
   tenant_id: z.guid(),
-  source_type: SourceType,
+  source_type: SubjectType,
   source_id: z.guid(),
   version: z.int().positive(),
   occurred_at: z.iso.datetime(),

@@ -1,34 +1,43 @@
 import type { Db } from "./db.ts";
 import { enqueueRuns } from "./ledger/enqueue.ts";
+import type { ClaimedRun, RunRequest } from "./ledger/run.ts";
 import type { Mention, Metadata, Pipeline } from "./pipeline.ts";
 import { type Routable, route } from "./router.ts";
 import { appendEvents } from "./store/events.ts";
 import { readFlags } from "./store/flags.ts";
 
+/** The run whose answer the events tell of. */
+export type Cause = Pick<ClaimedRun, "id" | "reingest_id" | "priority" | "force">;
+
 export type Published = { readonly events: number; readonly runs: number };
 
 /**
  * Appends events and makes the runs that the router derives from them, in the caller's transaction: there is no
- * moment at which an event stands and its runs do not.
+ * moment at which an event stands and its runs do not. What follows from a run of a reingest is a part of it too.
  */
 export async function publish(
   db: Db,
   pipelines: ReadonlyMap<string, Pipeline>,
   events: readonly Routable[],
-  run_id?: string,
+  cause?: Cause,
 ): Promise<Published> {
   if (events.length === 0) return { events: 0, runs: 0 };
   const flags = await flagsWhereAsked(db, pipelines, events);
-  const ids = await appendEvents(db, events, run_id);
+  const ids = await appendEvents(db, events, cause?.id);
   const requests = events.flatMap((event, index) =>
     route(event, pipelines.values(), flags.get(event.tenant_id)).map((request) => ({
       ...request,
       ...(ids[index] === undefined ? {} : { cause_event: ids[index] }),
-      ...(run_id === undefined ? {} : { parent_run_id: run_id }),
+      ...(cause === undefined ? {} : inherited(request, cause)),
     })),
   );
   const runs = await enqueueRuns(db, requests);
   return { events: events.length, runs: runs.length };
+}
+
+function inherited({ priority }: RunRequest, { id, reingest_id, ...cause }: Cause): Partial<RunRequest> {
+  if (reingest_id === null) return { parent_run_id: id, priority };
+  return { parent_run_id: id, reingest_id, priority: cause.priority, force: cause.force };
 }
 
 /** Flags are read only where some pipeline asks for one. */

@@ -30,6 +30,7 @@ export function route(
 
 function concerns(pipeline: Pipeline, { event, source_type, metadata }: Routable): boolean {
   const { on, types } = pipeline.trigger;
+  if (source_type === "tenant") return false;
   return on === event && (types === undefined || types.includes(source_type)) && wants(pipeline, metadata);
 }
 

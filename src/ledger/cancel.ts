@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Db, execute, many, maybeOne, type Pool, transaction } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
-import type { SourceType } from "../pipeline.ts";
+import type { SubjectType } from "../pipeline.ts";
 import { assertTransition, Status } from "./states.ts";
 
 /**
@@ -49,7 +49,7 @@ const cancelSql = `
 export async function cancelRunsOf(
   db: Db,
   tenant_id: string,
-  entities: readonly { source_type: SourceType; source_id: string }[],
+  entities: readonly { source_type: SubjectType; source_id: string }[],
 ): Promise<number> {
   const values = [tenant_id, entities.map((e) => e.source_type), entities.map((e) => e.source_id)];
   for (const { id } of await many(db, Id, runningOfSql, values)) await askToCancel(db, tenant_id, id);

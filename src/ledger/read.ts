@@ -86,9 +86,12 @@ export async function countOpenRuns(
     `select count(*) filter (where status = 'pending') as pending, count(*) filter (where status = 'running') as running
      from pipeline_runs run
      where status in ('pending', 'running')
-       and ($1::uuid is null or tenant_id = $1) and ($2::text[] is null or pipeline = any ($2))
+       and ($1::uuid is null or tenant_id = $1) and ($2::text[] is null or pipeline like any ($2))
        and not exists (select from tenant_controls c where c.tenant_id = run.tenant_id and c.paused_at is not null)
-       and not exists (select from pipeline_controls c where c.pipeline = run.pipeline and c.paused_at is not null)`,
+       and not exists (select from pipeline_controls c where c.pipeline = run.pipeline and c.paused_at is not null)
+       and not exists (
+         select from reingests r where r.tenant_id = run.tenant_id and r.id = run.reingest_id and r.status <> 'running'
+       )`,
     [tenant_id ?? null, pipelines ?? null],
   );
 }

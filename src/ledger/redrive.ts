@@ -13,7 +13,7 @@ export type DeadLetterFilter = {
 };
 
 /**
- * Makes dead letters pending again, with all their attempts; their past errors stay. One whose key already has a
+ * Makes dead letters pending again, with all their attempts; their past errors stay. They leave their reingest. One whose key already has a
  * pending run stays as it is: that run does its work.
  *
  * @returns how many will be tried again.
@@ -48,7 +48,8 @@ const redriveSql = `
     order by tenant_id, pipeline, source_type, source_id, id desc
     limit $4
   )
-  update pipeline_runs run set status = 'pending', attempt = 0, run_after = now(), finished_at = null
+  update pipeline_runs run set
+    status = 'pending', attempt = 0, run_after = now(), finished_at = null, reingest_id = null
   from dead
   where run.tenant_id = dead.tenant_id and run.id = dead.id and run.status = 'failed'
   returning run.id`;

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { SourceType, type Usage } from "../pipeline.ts";
+import { SubjectType, type Usage } from "../pipeline.ts";
 import { RunOutcome, Status } from "./states.ts";
 
 /** What a run is about. At most one pending and one running run share these four. */
 export type RunKey = {
   readonly tenant_id: string;
-  readonly source_type: SourceType;
+  readonly source_type: SubjectType;
   readonly source_id: string;
   readonly pipeline: string;
 };
@@ -17,16 +17,23 @@ export type RunRequest = RunKey & {
   readonly max_attempts: number;
   readonly cause_event?: number;
   readonly parent_run_id?: string;
+  readonly reingest_id?: string;
+  /** Is the graph to run even where nothing has changed? Defaults to no. */
+  readonly force?: boolean;
 };
 
 /** A run that this worker holds: whoever does not name its token can neither renew, save nor finish it. */
 export const ClaimedRun = z.object({
   tenant_id: z.guid(),
   id: z.guid(),
-  source_type: SourceType,
+  source_type: SubjectType,
   source_id: z.guid(),
   source_version: z.int(),
   pipeline: z.string(),
+  priority: z.int(),
+  /** The reingest that it is a part of; the runs that follow from it are too. */
+  reingest_id: z.guid().nullable(),
+  force: z.boolean(),
   attempt: z.int(),
   max_attempts: z.int(),
   lease_token: z.guid(),
@@ -46,7 +53,7 @@ const count = z.coerce.number();
 export const Run = z.object({
   tenant_id: z.guid(),
   id: z.guid(),
-  source_type: SourceType,
+  source_type: SubjectType,
   source_id: z.guid(),
   source_version: z.int(),
   pipeline: z.string(),
@@ -70,6 +77,10 @@ export const Run = z.object({
   embedding_tokens: count,
   vectors_reused: count,
   cost_usd: count,
+  cause_event: z.coerce.number().nullable(),
+  parent_run_id: z.guid().nullable(),
+  reingest_id: z.guid().nullable(),
+  force: z.boolean(),
   created_at: z.date(),
   started_at: z.date().nullable(),
   finished_at: z.date().nullable(),

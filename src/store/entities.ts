@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { type Db, many, maybeOne } from "../db.ts";
-import { Entity, type Metadata, SourceType } from "../pipeline.ts";
+import { Entity, type Metadata, SourceType, type SubjectType } from "../pipeline.ts";
 import { storableJson } from "./storable.ts";
 
-export type EntityKey = Pick<Entity, "tenant_id" | "source_type" | "source_id">;
+export type EntityKey = Pick<Entity, "tenant_id" | "source_id"> & { readonly source_type: SubjectType };
 
 /** An entity as a source gives it. The store decides its version. */
 export type NewEntity = {

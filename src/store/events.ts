@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { type Db, many } from "../db.ts";
-import { LoreEvent, type Metadata, type SourceType } from "../pipeline.ts";
+import { LoreEvent, type Metadata, type SubjectType } from "../pipeline.ts";
 
 /** An event that is about to be appended; the database gives it its id and its time. */
 export type NewEvent = {
   readonly event: string;
   readonly tenant_id: string;
-  readonly source_type: SourceType;
+  readonly source_type: SubjectType;
   readonly source_id: string;
   readonly version: number;
   readonly metadata: Metadata;
@@ -44,7 +44,7 @@ export type StoredEvent = z.infer<typeof StoredEvent>;
 /** The events of one entity, oldest first. */
 export async function eventsOf(
   db: Db,
-  key: { tenant_id: string; source_type: SourceType; source_id: string },
+  key: { tenant_id: string; source_type: SubjectType; source_id: string },
 ): Promise<readonly StoredEvent[]> {
   return await many(
     db,

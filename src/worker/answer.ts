@@ -32,7 +32,7 @@ export async function commitAnswer(
   const { events, ...output } = storableJson(answer);
   await succeedRun(db, run, { outcome, stamp, usage });
   const own = await storeAnswer(db, pipeline, { entity, outcome, output, stamp, run_id: run.id });
-  await publish(db, registry, [own, ...graphEvents(entity, events)], run.id);
+  await publish(db, registry, [own, ...graphEvents(entity, events)], run);
 }
 
 /** Nothing has changed: nothing is stored. An ingested version is still a fact that enrichers may wait for. */
@@ -45,7 +45,7 @@ export async function commitDuplicate(
   await succeedRun(db, run, { outcome: "duplicate_skipped", stamp: ending.stamp, usage });
   if (!isIngestion(pipeline)) return await confirmEnrichment(db, entity, pipeline.name, entity.version);
   await confirmDocument(db, entity, entity.version);
-  await publish(db, registry, [ingestedEvent(entity, [])], run.id);
+  await publish(db, registry, [ingestedEvent(entity, [])], run);
 }
 
 const gone = "its entity was deleted";

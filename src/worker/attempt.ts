@@ -76,7 +76,7 @@ async function runGraph(
   const read = readerFor(pool, entity, pipeline.name);
   const stamp = await stampOf(pipeline, entity, read, models);
   const stored = await orUnavailable(() => storedStamp(pool, entity, pipeline));
-  if (stored && sameStamp(stored, stamp)) return { kind: "duplicate", stamp };
+  if (stored && sameStamp(stored, stamp) && !run.force) return { kind: "duplicate", stamp };
 
   await orUnavailable(() => startAttempt(pool, run, stamp));
   const result = await invokeGraph({
