@@ -5,6 +5,7 @@ const benches = {
   worker: () => import("./worker.ts"),
   novel: () => import("./novel.ts"),
   kill: () => import("./kill.ts"),
+  reingest: () => import("./reingest.ts"),
 } as const;
 
 const { values, positionals } = parseArgs({
@@ -14,6 +15,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: "string", default: "5" },
     file: { type: "string" },
     seed: { type: "string" },
+    only: { type: "string" },
   },
 });
 
@@ -21,10 +23,12 @@ const name = positionals[0];
 const [rounds, seed] = [Number(values.rounds), Number(values.seed ?? Date.now() % 1_000_000)];
 if (name === undefined || !(name in benches) || !(rounds >= 1) || Number.isNaN(seed)) {
   const names = Object.keys(benches).join(" | ");
-  console.error(`usage: npm run bench -- <${names}> [--json] [--rounds n] [--file novel.txt] [--seed n]`);
+  console.error(
+    `usage: npm run bench -- <${names}> [--json] [--rounds n] [--file novel.txt] [--seed n] [--only part,part]`,
+  );
   process.exit(2);
 }
 
 const { bench } = await benches[name as keyof typeof benches]();
-const result = await bench({ rounds, seed, file: values.file });
+const result = await bench({ rounds, seed, file: values.file, only: values.only });
 console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 2));

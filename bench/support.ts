@@ -11,6 +11,8 @@ import { migrate } from "../src/postgres/migrate.ts";
 export type BenchOptions = {
   readonly rounds: number;
   readonly file?: string | undefined;
+  /** Only these parts, separated by commas; of a bench that has parts. */
+  readonly only?: string | undefined;
   /** What decides every random choice. */
   readonly seed: number;
 };

@@ -1,4 +1,4 @@
-import { contendedTransaction, type Pool } from "./db.ts";
+import { contendedTransaction, type Db, type Pool } from "./db.ts";
 import { cancelRunsOf } from "./ledger/cancel.ts";
 import { publish, withMentions } from "./publish.ts";
 import type { Registry } from "./registry.ts";
@@ -26,41 +26,58 @@ export type Intake = {
 export async function acceptEntities(
   pool: Pool,
   registry: Registry,
+  intake: Intake,
+): Promise<readonly Upserted[]> {
+  return await contendedTransaction(pool, (db) => acceptEntitiesIn(db, registry, intake));
+}
+
+/** As `acceptEntities`, in the caller's transaction, which others may cross: see `contendedTransaction`. */
+export async function acceptEntitiesIn(
+  db: Db,
+  registry: Registry,
   { tenant_id, source, entities, again = false }: Intake,
 ): Promise<readonly Upserted[]> {
-  return await contendedTransaction(pool, async (db) => {
-    const upserted = await upsertEntities(db, tenant_id, source, entities);
-    const changed = upserted.filter(({ change }) => again || change === "created" || change === "changed");
-    await publish(
-      db,
-      registry,
-      changed.map((entity) => ({ ...entity, tenant_id, event: "entity.changed" })),
-    );
-    return upserted;
-  });
+  const upserted = await upsertEntities(db, tenant_id, source, entities);
+  const changed = upserted.filter(({ change }) => again || change === "created" || change === "changed");
+  await publish(
+    db,
+    registry,
+    changed.map((entity) => ({ ...entity, tenant_id, event: "entity.changed" })),
+  );
+  return upserted;
 }
+
+type Key = Pick<EntityKey, "source_type" | "source_id">;
 
 /** Takes entities out, with all that was made of them and all that was still to be done, and tells `entity.deleted`. */
 export async function removeEntities(
   pool: Pool,
   registry: Registry,
   tenant_id: string,
-  keys: readonly Pick<EntityKey, "source_type" | "source_id">[],
+  keys: readonly Key[],
 ): Promise<readonly Deleted[]> {
-  return await contendedTransaction(pool, async (db) => {
-    const spokenOf = await formerMentions(db, tenant_id, keys);
-    const deleted = await deleteEntities(db, tenant_id, keys);
-    await cancelRunsOf(db, tenant_id, deleted);
-    await publish(
-      db,
-      registry,
-      deleted.map((entity) => ({
-        ...entity,
-        tenant_id,
-        event: "entity.deleted",
-        metadata: withMentions(entity.metadata, spokenOf(entity)),
-      })),
-    );
-    return deleted;
-  });
+  return await contendedTransaction(pool, (db) => removeEntitiesIn(db, registry, tenant_id, keys));
+}
+
+/** As `removeEntities`, in the caller's transaction, which others may cross: see `contendedTransaction`. */
+export async function removeEntitiesIn(
+  db: Db,
+  registry: Registry,
+  tenant_id: string,
+  keys: readonly Key[],
+): Promise<readonly Deleted[]> {
+  const spokenOf = await formerMentions(db, tenant_id, keys);
+  const deleted = await deleteEntities(db, tenant_id, keys);
+  await cancelRunsOf(db, tenant_id, deleted);
+  await publish(
+    db,
+    registry,
+    deleted.map((entity) => ({
+      ...entity,
+      tenant_id,
+      event: "entity.deleted",
+      metadata: withMentions(entity.metadata, spokenOf(entity)),
+    })),
+  );
+  return deleted;
 }

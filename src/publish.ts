@@ -3,6 +3,7 @@ import { enqueueRuns } from "./ledger/enqueue.ts";
 import type { ClaimedRun, RunRequest } from "./ledger/run.ts";
 import type { Mention, Metadata, Pipeline } from "./pipeline.ts";
 import { type Routable, route } from "./router.ts";
+import { oweDeliveries } from "./store/deliveries.ts";
 import { appendEvents } from "./store/events.ts";
 import { readFlags } from "./store/flags.ts";
 
@@ -12,8 +13,9 @@ export type Cause = Pick<ClaimedRun, "id" | "reingest_id" | "priority" | "force"
 export type Published = { readonly events: number; readonly runs: number };
 
 /**
- * Appends events and makes the runs that the router derives from them, in the caller's transaction: there is no
- * moment at which an event stands and its runs do not. What follows from a run of a reingest is a part of it too.
+ * Appends events, makes the runs that the router derives from them and owes them to subscribers, in the caller's
+ * transaction: there is no moment at which an event stands and its runs do not. What follows from a run of a reingest
+ * is a part of it too; deliveries are not, so that holding it back holds back no subscriber.
  */
 export async function publish(
   db: Db,
@@ -31,7 +33,10 @@ export async function publish(
       ...(cause === undefined ? {} : inherited(request, cause)),
     })),
   );
+  const tenant_ids = [...new Set(events.map(({ tenant_id }) => tenant_id))];
+  const deliveries = await oweDeliveries(db, { tenant_ids, event_ids: ids });
   const runs = await enqueueRuns(db, requests);
+  await enqueueRuns(db, deliveries);
   return { events: events.length, runs: runs.length };
 }
 

@@ -35,7 +35,7 @@ function concerns(pipeline: Pipeline, { event, source_type, metadata }: Routable
 }
 
 /** Asks the pipeline's own code. Throws PIPELINE_INVALID, so that it is not taken for a fault of the entity. */
-function wants({ name, trigger }: Pipeline, metadata: Metadata): boolean {
+export function wants({ name, trigger }: Pipeline, metadata: Metadata): boolean {
   try {
     return trigger.when === undefined || trigger.when(metadata);
   } catch (cause) {

@@ -10,23 +10,48 @@ const commands = {
     load: () => import("./commands/demo.ts"),
   },
   import: { summary: "take in a novel or a file of JSON Lines", load: () => import("./commands/import.ts") },
+  sync: {
+    summary: "take in what a tenant has in the main service",
+    load: () => import("./commands/sync.ts"),
+  },
   inspect: {
     summary: "show what base ingestion would make of files; needs no database",
     load: () => import("./commands/inspect.ts"),
   },
+  up: {
+    summary: "answer the HTTP API and run pipelines, in one process",
+    load: () => import("./commands/up.ts"),
+  },
   worker: { summary: "run pipelines until told to stop", load: () => import("./commands/worker.ts") },
+  serve: { summary: "answer the HTTP API until told to stop", load: () => import("./commands/serve.ts") },
   status: {
     summary: "show what there is, what waits, what failed and what it cost",
     load: () => import("./commands/status.ts"),
   },
-  runs: { summary: "list runs, newest first", load: () => import("./commands/runs.ts") },
+  runs: {
+    summary: "list runs, newest first; show, retry or cancel one",
+    load: () => import("./commands/runs.ts"),
+  },
   "dead-letters": {
     summary: "list what failed for good, by cause, or try it again",
     load: () => import("./commands/dead-letters.ts"),
   },
+  pause: {
+    summary: "start no more runs of a tenant or a pipeline",
+    load: () => import("./commands/pause.ts"),
+  },
+  resume: {
+    summary: "start runs of a paused tenant or pipeline again",
+    load: () => import("./commands/resume.ts"),
+  },
+  reingest: {
+    summary: "run a tenant again, or a part of it; plan, watch and steer that",
+    load: () => import("./commands/reingest.ts"),
+  },
   show: { summary: "show an entity with all that is known of it", load: () => import("./commands/show.ts") },
   search: { summary: "find chunks by their words", load: () => import("./commands/search.ts") },
   graph: { summary: "draw a pipeline's graph as Mermaid", load: () => import("./commands/graph.ts") },
+  keys: { summary: "make, list or revoke keys of the HTTP API", load: () => import("./commands/keys.ts") },
   db: { summary: "start, stop, open or reset the database", load: () => import("./commands/db.ts") },
   migrate: {
     summary: "bring the database to the newest migration",
@@ -48,6 +73,7 @@ async function main(argv: readonly string[]): Promise<void> {
     .description("A durable ingestion and enrichment runtime: LangGraph graphs on a Postgres ledger.")
     .version((await import("./version.ts")).version())
     .showSuggestionAfterError()
+    .enablePositionalOptions() // an option belongs to the command that it stands behind
     .addHelpText("after", epilogue)
     .exitOverride();
   const asked = argv.find((argument) => !argument.startsWith("-") && argument !== "help");

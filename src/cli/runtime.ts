@@ -1,5 +1,9 @@
+import type { Config } from "../config.ts";
 import { openModels } from "../models/models.ts";
 import { loadRegistry } from "../registry.ts";
+import { deliveries, Runtime, type RuntimeOptions } from "../runtime.ts";
+import type { EntitySource } from "../sources/entity-source.ts";
+import { openMainService } from "../sources/main-service.ts";
 import { openLog } from "../telemetry/log.ts";
 import type { Context } from "../worker/context.ts";
 import { unknownPipeline } from "./program.ts";
@@ -18,12 +22,30 @@ export async function openRuntime(
   return { pool, schema: config.schema, registry, models, log };
 }
 
-/** The named pipelines, or undefined for all. Throws INPUT_INVALID for one that `langgraph.json` does not name. */
+/** The work of this process, as the settings say; it is not started yet. */
+export function openWork(
+  { config, url }: Session,
+  context: Context,
+  options: Pick<RuntimeOptions, "pipelines" | "concurrency" | "onEnded">,
+): Runtime {
+  const { leaseMs, drainMs, webhooks } = config;
+  const mainService = configuredMainService(config);
+  return new Runtime(context, { ...options, url, leaseMs, drainMs, webhooks, mainService });
+}
+
+/** The product's own service, where the settings name one. */
+export function configuredMainService({ mainService, maxTextChars }: Config): EntitySource | undefined {
+  const { url, ...options } = mainService;
+  return url === undefined ? undefined : openMainService({ url, ...options, maxTextChars });
+}
+
+/** The named pipelines, deliveries among them, or undefined for all. Throws INPUT_INVALID for one that `langgraph.json` does not name. */
 export function chosenPipelines(
   { registry }: Pick<Context, "registry">,
   names: readonly string[] | undefined,
 ): readonly string[] | undefined {
-  const unknown = names?.find((name) => !registry.has(name));
+  const known = [...registry.keys(), deliveries];
+  const unknown = names?.find((name) => !known.includes(name));
   if (unknown === undefined) return names;
-  throw unknownPipeline(unknown, registry.keys());
+  throw unknownPipeline(unknown, known);
 }

@@ -1,27 +1,81 @@
 import { randomUUID } from "node:crypto";
-import fastify, { type FastifyBaseLogger } from "fastify";
+import fastify, { type FastifyBaseLogger, LogController, type RouteOptions } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { HttpSettings } from "../config.ts";
-import { LoregraphError } from "../errors.ts";
-import { problemOf } from "./problem.ts";
+import { authorizeRoutes, identifyCallers } from "./auth.ts";
+import { readJsonAlone } from "./body.ts";
+import { addDocs } from "./docs.ts";
+import { healthRoutes } from "./health.ts";
+import { answerOnce } from "./idempotency.ts";
+import { guardAnswers, limitLoad, limitRates, limitReads, timeouts } from "./limits.ts";
+import { answerProblems, refuseMalformed, sendProblem } from "./problem.ts";
+import { deadLetterRoutes } from "./routes/dead-letters.ts";
+import { entityRoutes } from "./routes/entities.ts";
+import { eventRoutes } from "./routes/events.ts";
+import { metricsRoutes } from "./routes/metrics.ts";
+import { pipelineRoutes } from "./routes/pipelines.ts";
+import { reingestRoutes } from "./routes/reingests.ts";
+import { runRoutes } from "./routes/runs.ts";
+import { searchRoutes } from "./routes/search.ts";
+import { tenantRoutes } from "./routes/tenants.ts";
+import { webhookRoutes } from "./routes/webhooks.ts";
 import type { App, Services } from "./services.ts";
 
+export type AppOptions = {
+  /** Told of every route. */
+  readonly onRoute?: (route: RouteOptions) => void;
+};
+
 /** The app, ready to be listened with or injected into; it neither listens nor owns the pool. */
-export async function openApp(services: Services, settings: HttpSettings): Promise<App> {
+export async function openApp(
+  services: Services,
+  settings: HttpSettings,
+  { onRoute = () => {} }: AppOptions = {},
+): Promise<App> {
   const loggerInstance: FastifyBaseLogger = services.log;
   const app: App = fastify({
     loggerInstance,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: settings.maxBodyBytes,
     genReqId: () => randomUUID(),
+    frameworkErrors: sendProblem,
+    clientErrorHandler: refuseMalformed,
+    ...timeouts,
   }).withTypeProvider();
   app.setValidatorCompiler(validatorCompiler).setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler(async (error, request, reply) => {
-    const problem = problemOf(error, request.id);
-    if (problem.status >= 500) request.log.error({ code: problem.code }, "request-failed");
-    await reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));
-  });
-  app.setNotFoundHandler((request) => {
-    throw new LoregraphError("ROUTE_UNKNOWN", `there is no ${request.method} ${request.url.slice(0, 200)}`);
-  });
+  app.addHook("onRoute", onRoute);
+  readJsonAlone(app);
+  await guardAnswers(app);
+  await limitLoad(app);
+  identifyCallers(app, services);
+  await limitRates(app, settings);
+  authorizeRoutes(app);
+  answerOnce(app, services);
+  answerProblems(app);
+  limitReads(app);
+  logAnswers(app);
+  await addDocs(app);
+
+  healthRoutes(app, services);
+  metricsRoutes(app, services);
+  tenantRoutes(app, services);
+  pipelineRoutes(app, services);
+  reingestRoutes(app, services);
+  runRoutes(app, services);
+  deadLetterRoutes(app, services);
+  entityRoutes(app, services);
+  searchRoutes(app, services);
+  eventRoutes(app, services);
+  webhookRoutes(app, services);
   return app;
+}
+
+/** One line an answer, with the path as its route has it: what was searched for is nobody's affair. */
+function logAnswers(app: App): void {
+  app.addHook("onResponse", async ({ log, method, routeOptions, key }, { statusCode, elapsedTime }) => {
+    const { url: route, config } = routeOptions;
+    const line = { method, route, status: statusCode, ms: Math.round(elapsedTime), key: key?.id };
+    // Health is asked for all day long.
+    log[config?.scope === "open" ? "debug" : "info"](line, "answered");
+  });
 }

@@ -1,8 +1,12 @@
-import type { FastifyError } from "fastify";
+import { randomUUID } from "node:crypto";
+import type { Socket } from "node:net";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { isConnectionError } from "../db.ts";
 import { type ErrorCode, errorCodes, LoregraphError, loregraphError } from "../errors.ts";
+import { requireKey } from "./auth.ts";
+import type { App } from "./services.ts";
 
 /** What every refusal answers: RFC 9457, with a code of the table in docs/errors.md. */
 export const Problem = z
@@ -17,8 +21,70 @@ export const Problem = z
     instance: z.string().describe("The request's id, as the log has it"),
     errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
   })
-  .meta({ id: "Problem" });
+  .meta({
+    id: "Problem",
+    examples: [
+      {
+        type: "/docs/errors#INPUT_INVALID",
+        title: "input invalid",
+        status: 400,
+        code: "INPUT_INVALID",
+        detail: "body/batch_size: Too big: expected number to be <=5000",
+        solve: errorCodes.INPUT_INVALID.solve,
+        retry: false,
+        instance: "0d9c6a8e-6a4f-4c2e-9a54-5a0c1f0e7b11",
+        errors: [{ path: "body/batch_size", message: "Too big: expected number to be <=5000" }],
+      },
+    ],
+  });
 export type Problem = z.infer<typeof Problem>;
+
+/** Makes every error an answer of ours, and an unknown route one that a stranger is not told of. */
+export function answerProblems(app: App): void {
+  app.setErrorHandler(sendProblem);
+  app.setNotFoundHandler({ preHandler: app.rateLimit() }, ({ key, method, url }) => {
+    requireKey(key);
+    throw new LoregraphError("ROUTE_UNKNOWN", `there is no ${method} ${url.slice(0, 200)}`);
+  });
+}
+
+/** Answers an error, and logs it where it is ours: what it is and where, but not its message, which may quote. */
+export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const problem = problemOf(error, request.id);
+  if (problem.status >= 500) request.log.error({ code: problem.code, ...traceOf(error) }, "request-failed");
+  const wait = secondsToWait(error, problem);
+  if (wait !== undefined && !reply.hasHeader("retry-after")) reply.header("retry-after", wait);
+  if (problem.code === "UNAUTHENTICATED") reply.header("www-authenticate", 'Bearer realm="loregraph"');
+  return reply.code(problem.status).type(problemType).send(JSON.stringify(problem));
+}
+
+/** Answers what is no HTTP request at all, or took too long to become one; Node has no reply for it. */
+export function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
+  const body = JSON.stringify(problemOf(new LoregraphError("INPUT_INVALID", malformed(error)), randomUUID()));
+  const head = `HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: ${problemType}`;
+  socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+}
+
+function malformed({ code }: NodeJS.ErrnoException): string {
+  if (code === "HPE_HEADER_OVERFLOW") return "the headers are too large";
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return "the request took too long to arrive";
+  return "this is not HTTP";
+}
+
+export const problemType = "application/problem+json";
+
+function secondsToWait(error: unknown, { status }: Problem): number | undefined {
+  const after = loregraphError(error)?.after;
+  if (after) return Math.max(1, Math.ceil((after.getTime() - Date.now()) / 1_000));
+  return status === 503 ? 5 : undefined;
+}
+
+function traceOf(error: unknown): { kind: string; at?: readonly string[] } {
+  if (!(error instanceof Error)) return { kind: typeof error };
+  const frames = error.stack?.split("\n").filter((line) => /^\s+at /.test(line)) ?? [];
+  return { kind: error.name, at: frames.slice(0, 10).map((line) => line.trim()) };
+}
 
 /** The problem that an error means to who asked. What is not ours to tell becomes INTERNAL, without its message. */
 export function problemOf(error: unknown, requestId: string): Problem {
@@ -26,7 +92,7 @@ export function problemOf(error: unknown, requestId: string): Problem {
   const { status, retry, solve } = errorCodes[code];
   const title = code.toLowerCase().replaceAll("_", " ");
   const problem = {
-    type: `/errors#${code.toLowerCase()}`,
+    type: `/docs/errors#${code}`,
     title,
     status,
     code,
@@ -45,9 +111,11 @@ type Known = {
 
 function known(error: unknown): Known {
   const ours = loregraphError(error);
+  // Where our database is, and what it says, is nobody else's affair.
+  if (ours?.code === "DATABASE_UNAVAILABLE" || isConnectionError(error))
+    return { code: "DATABASE_UNAVAILABLE", message: "the database is away" };
   if (ours) return ours;
   if (hasZodFastifySchemaValidationErrors(error)) return invalid(error);
-  if (isConnectionError(error)) return { code: "DATABASE_UNAVAILABLE", message: "the database is away" };
   const code = codeOf(error);
   return code === "INTERNAL"
     ? { code, message: "something went wrong that is not the request's fault" }
@@ -74,7 +142,8 @@ const ofStatus: Readonly<Record<number, ErrorCode>> = {
 
 function codeOf(error: unknown): ErrorCode {
   if (!(error instanceof Error) || !("statusCode" in error)) return "INTERNAL";
-  return ofStatus[Number(error.statusCode)] ?? "INTERNAL";
+  const status = Number(error.statusCode);
+  return ofStatus[status] ?? (status >= 400 && status < 500 ? "INPUT_INVALID" : "INTERNAL");
 }
 
 /** Throws NOT_FOUND where there is nothing. */

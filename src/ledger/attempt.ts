@@ -12,11 +12,16 @@ export async function startAttempt(db: Db, lease: Lease, stamp: Stamp): Promise<
   await updateHeld(db, lease, startSql, [JSON.stringify(stamp)]);
 }
 
-export type Success = { readonly outcome: RunOutcome; readonly stamp: Stamp; readonly usage: Usage };
+export type Success = {
+  readonly outcome: RunOutcome;
+  /** What made the output. A delivery makes none. */
+  readonly stamp?: Stamp;
+  readonly usage: Usage;
+};
 
 /** Ends a run well. Throws LEASE_LOST. */
 export async function succeedRun(db: Db, lease: Lease, { outcome, stamp, usage }: Success): Promise<void> {
-  await updateHeld(db, lease, succeedSql, [outcome, JSON.stringify(stamp), JSON.stringify(usage)]);
+  await updateHeld(db, lease, succeedSql, [outcome, JSON.stringify(stamp ?? {}), JSON.stringify(usage)]);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many, maybeOne, type Pool, transaction } from "../db.ts";
+import { contendedTransaction, type Db, execute, many, maybeOne, type Pool, transaction } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import type { SubjectType } from "../pipeline.ts";
 import { assertTransition, Status } from "./states.ts";
@@ -71,6 +71,56 @@ const cancelOfSql = `
     where tenant_id = $1 and status in ('pending', 'waiting') and ${ofEntities}
     order by tenant_id, pipeline, source_type, source_id
     for update
+  )
+  update pipeline_runs run set status = 'cancelled', finished_at = now(), question = null
+  from doomed
+  where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;
+
+/**
+ * Cancels all that is still to be done for a reingest, a thousand runs at a time, and tells the workers of what runs
+ * for it. Runs that somebody else wants too have left it, and stay.
+ *
+ * @returns how many runs were cancelled at once.
+ */
+export async function cancelRunsOfReingest(
+  pool: Pool,
+  tenant_id: string,
+  reingest_id: string,
+): Promise<number> {
+  const values = [tenant_id, reingest_id];
+  let cancelled = 0;
+  for (let page = -1; page !== 0; cancelled += page) {
+    page = await contendedTransaction(pool, (db) => execute(db, cancelOfReingestSql, values));
+  }
+  // Only now: a run that was being claimed meanwhile was waited for above, and runs.
+  await transaction(pool, async (db) => {
+    for (const { id } of await many(db, Id, runningOfReingestSql, values))
+      await askToCancel(db, tenant_id, id);
+  });
+  return cancelled;
+}
+
+const runningOfReingestSql = `
+  select id from pipeline_runs
+  where tenant_id = $1 and reingest_id = $2 and status = 'running' and cancel_requested_at is null
+  order by id`;
+
+// Locked by key, as `enqueueRuns` does. Found by the index `open_runs_by_reingest`, which has no order of keys: the
+// page is sorted after it was found.
+const cancelOfReingestSql = `
+  with found as materialized (
+    select tenant_id, id
+    from pipeline_runs
+    where tenant_id = $1 and reingest_id = $2 and status in ('pending', 'waiting')
+    limit 1000
+  ),
+  doomed as materialized (
+    select run.tenant_id, run.id
+    from pipeline_runs run
+    join found using (tenant_id, id)
+    where run.reingest_id = $2 and run.status in ('pending', 'waiting')
+    order by run.tenant_id, run.pipeline, run.source_type, run.source_id
+    for update of run
   )
   update pipeline_runs run set status = 'cancelled', finished_at = now(), question = null
   from doomed

@@ -96,6 +96,17 @@ export async function countOpenRuns(
   );
 }
 
+/**
+ * Is the row of this name a dead letter that is still one? A later success of the same key has healed it: what it
+ * wanted is done.
+ */
+export const unresolved = (run: string) => `${run}.status = 'failed' and not exists (
+    select from pipeline_runs healed
+    where healed.tenant_id = ${run}.tenant_id and healed.source_type = ${run}.source_type
+      and healed.source_id = ${run}.source_id and healed.pipeline = ${run}.pipeline
+      and healed.status = 'success' and healed.finished_at > ${run}.finished_at
+  )`;
+
 const DeadLetters = z.object({
   pipeline: z.string(),
   error_code: z.string(),
@@ -104,15 +115,15 @@ const DeadLetters = z.object({
 });
 export type DeadLetters = z.infer<typeof DeadLetters>;
 
-/** Dead letters by pipeline and cause, with the newest message of each. */
+/** Unresolved dead letters by pipeline and cause, with the newest message of each. */
 export async function deadLetterCauses(db: Db, tenant_id?: string): Promise<readonly DeadLetters[]> {
   return await many(
     db,
     DeadLetters,
     `select pipeline, error_code, count(*) as runs,
        (array_agg(error_message order by finished_at desc))[1] as error_message
-     from pipeline_runs
-     where status = 'failed' and ($1::uuid is null or tenant_id = $1)
+     from pipeline_runs run
+     where ${unresolved("run")} and ($1::uuid is null or tenant_id = $1)
      group by pipeline, error_code
      order by runs desc, pipeline, error_code`,
     [tenant_id ?? null],

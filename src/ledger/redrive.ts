@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { contendedTransaction, many, type Pool } from "../db.ts";
 import { wakeWorkers } from "./enqueue.ts";
+import { unresolved } from "./read.ts";
 
 const Id = z.object({ id: z.guid() });
 
@@ -13,8 +14,8 @@ export type DeadLetterFilter = {
 };
 
 /**
- * Makes dead letters pending again, with all their attempts; their past errors stay. They leave their reingest. One whose key already has a
- * pending run stays as it is: that run does its work.
+ * Makes dead letters pending again, with all their attempts; their past errors stay. They leave their reingest. One
+ * that a later run has healed stays as it is, and so does one whose key already has a pending run, which does its work.
  *
  * @returns how many will be tried again.
  */
@@ -36,7 +37,7 @@ const redriveSql = `
   with dead as (
     select distinct on (tenant_id, pipeline, source_type, source_id) tenant_id, id
     from pipeline_runs run
-    where status = 'failed'
+    where ${unresolved("run")}
       and ($1::uuid is null or tenant_id = $1)
       and ($2::text is null or pipeline = $2)
       and ($3::text is null or error_code = $3)

@@ -4,7 +4,7 @@ import { chatModel } from "./chat.ts";
 import { connection } from "./connection.ts";
 import { embedder } from "./embeddings.ts";
 import { embedUnknown, type KnownVectors } from "./known-vectors.ts";
-import { priceOf, readPrices } from "./prices.ts";
+import { chatCost, embeddingCost, priceOf, readPrices } from "./prices.ts";
 import { usageRecorder } from "./usage.ts";
 
 /** The models of one process. Outputs are stamped with their names. */
@@ -16,6 +16,8 @@ export type Models = {
   readonly local: boolean;
   /** Models in use that the price table does not know: their calls are counted, but cost nothing in the books. */
   readonly unpriced: readonly string[];
+  /** US dollars for so many tokens, none of them cached; nothing for local models, and where no price is known. */
+  costOf(tokens: { readonly in: number; readonly out: number; readonly embedding: number }): number;
   /** Lends the model tools to one attempt. `known` finds the vectors that its tenant already has. */
   lend(options: { readonly known: KnownVectors }): Lent;
 };
@@ -34,6 +36,11 @@ export function openModels(settings: ModelSettings): Models {
     embeddingName: embeds.model,
     local,
     unpriced: served.filter((model) => priceOf(prices, model) === undefined),
+    costOf: (tokens) =>
+      local
+        ? 0
+        : chatCost(priceOf(prices, settings.chatModel), { in: tokens.in, cached: 0, out: tokens.out }) +
+          embeddingCost(priceOf(prices, embeds.model), tokens.embedding),
     lend: ({ known }) => {
       const usage = usageRecorder(prices);
       return {

@@ -210,3 +210,38 @@ export async function entitiesOfType(
     [tenant_id, type],
   );
 }
+
+export const ListedEntity = Entity.omit({ text: true }).extend({
+  title: z.string(),
+  metadata: z.record(z.string(), z.unknown()),
+  source: z.string(),
+  created_at: z.date(),
+  changed_at: z.date(),
+});
+export type ListedEntity = z.infer<typeof ListedEntity>;
+
+export type EntityList = {
+  readonly source_type?: SourceType | undefined;
+  /** The entity that the list goes on after. Defaults to none: from the first on. */
+  readonly after?: Pick<EntityKey, "source_type" | "source_id"> | undefined;
+  readonly limit: number;
+};
+
+/** Entities of a tenant by type and id, without their texts. */
+export async function listEntities(
+  db: Db,
+  tenant_id: string,
+  { source_type, after, limit }: EntityList,
+): Promise<readonly ListedEntity[]> {
+  return await many(
+    db,
+    ListedEntity,
+    `select tenant_id, source_type, source_id, version, title, metadata, source, created_at, changed_at
+     from entities
+     where tenant_id = $1 and ($2::text is null or source_type = $2)
+       and ($3::text is null or (source_type, source_id) > ($3, $4::uuid))
+     order by source_type, source_id
+     limit $5`,
+    [tenant_id, source_type ?? null, after?.source_type ?? null, after?.source_id ?? null, limit],
+  );
+}

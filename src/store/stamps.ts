@@ -1,7 +1,33 @@
 import { z } from "zod";
 import { type Db, maybeOne } from "../db.ts";
+import { LoregraphError } from "../errors.ts";
+import { sha256 } from "../hash.ts";
 import type { Pipeline, Stamp } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
+
+/** The part of a stamp that is the same for every entity. */
+export type Maker = Pick<Stamp, "pipeline_version" | "model" | "prompt_hash">;
+
+/** The names of the configured models; `chatName` is absent where there is none. */
+export type ModelNames = { readonly chatName: string | undefined; readonly embeddingName: string };
+
+/** What makes this pipeline's answers now. Throws MODEL_REQUIRED where it has neither a chat model nor rules. */
+export function makerOf(pipeline: Pipeline, models: ModelNames): Maker {
+  return {
+    pipeline_version: pipeline.version,
+    model: modelName(pipeline, models),
+    prompt_hash: sha256(JSON.stringify(pipeline.prompts)),
+  };
+}
+
+function modelName(pipeline: Pipeline, models: ModelNames): string {
+  const name = pipeline.kind === "ingestion" ? models.embeddingName : (models.chatName ?? pipeline.local);
+  if (name !== undefined) return name;
+  throw new LoregraphError(
+    "MODEL_REQUIRED",
+    `${pipeline.name} has no rule-based branch, and no chat model is configured`,
+  );
+}
 
 const Row = z.object({
   pipeline_version: z.int(),

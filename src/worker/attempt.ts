@@ -11,9 +11,12 @@ import { readEntity } from "../store/entities.ts";
 import { sameStamp, stampKey, storedStamp } from "../store/stamps.ts";
 import { type Committed, commitEnding } from "./commit.ts";
 import type { Context } from "./context.ts";
-import { type Ending, endingOf, Stop } from "./ending.ts";
+import { endingOf, type GraphEnding, Stop } from "./ending.ts";
 import { invokeGraph } from "./invoke.ts";
 import { readerFor, stampOf } from "./tools.ts";
+
+/** One try at a run that a worker has claimed: it ends with its commit, whatever happens, or throws where it is abandoned. */
+export type Attempt = (context: Context, run: ClaimedRun, stop: AbortController) => Promise<Committed>;
 
 /** One try at a run: read what it is about, run its graph unless nothing has changed, and commit how it ended. */
 export async function runAttempt(
@@ -30,10 +33,10 @@ export async function runAttempt(
   const committed = await commitEnding(context, ended, stop.signal);
   const ms = Math.round(performance.now() - started);
   context.log.debug({ ending: committed.ending.kind, ms }, "attempt-ended");
-  return committed;
+  return { ...committed, usage: ended.usage };
 }
 
-const gone = { kind: "cancelled", reason: "its entity was deleted" } as const satisfies Ending;
+const gone = { kind: "cancelled", reason: "its entity was deleted" } as const satisfies GraphEnding;
 
 function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
   const found = registry.get(pipeline);
@@ -56,7 +59,7 @@ type Work = {
   readonly lent: Lent;
 };
 
-async function tryRun(context: Context, work: Work, stop: AbortController): Promise<Ending> {
+async function tryRun(context: Context, work: Work, stop: AbortController): Promise<GraphEnding> {
   const timer = setTimeout(() => stop.abort(new Stop("timed out")), work.pipeline.timeout);
   try {
     return await runGraph(context, work, stop.signal);
@@ -71,7 +74,7 @@ async function runGraph(
   context: Context,
   { run, pipeline, entity, lent }: Work,
   signal: AbortSignal,
-): Promise<Ending> {
+): Promise<GraphEnding> {
   const { pool, schema, models } = context;
   const read = readerFor(pool, entity, pipeline.name);
   const stamp = await stampOf(pipeline, entity, read, models);

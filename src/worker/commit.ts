@@ -3,6 +3,7 @@ import { LoregraphError, messageOf } from "../errors.ts";
 import { endCancelled, parkRun } from "../ledger/attempt.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
 import { releaseRuns } from "../ledger/release.ts";
+import type { Usage } from "../pipeline.ts";
 import { storableJson } from "../store/storable.ts";
 import { commitAnswer, commitDuplicate } from "./answer.ts";
 import type { Context } from "./context.ts";
@@ -16,6 +17,8 @@ export type Committed = {
   readonly ending: Ending;
   /** When the run is due again, in milliseconds from then. */
   readonly retryInMs?: number | undefined;
+  /** What the attempt used of models. */
+  readonly usage?: Usage;
 };
 
 /**

@@ -1,9 +1,9 @@
 import type { ClaimedRun } from "../ledger/run.ts";
 import type { Entity, Pipeline, Usage } from "../pipeline.ts";
-import type { Ending } from "./ending.ts";
+import type { Ending, GraphEnding } from "./ending.ts";
 
-/** An attempt that has ended, with all that its commit needs. */
-export type Ended<How extends Ending = Ending> = {
+/** An attempt at a graph that has ended, with all that its commit needs. */
+export type Ended<How extends GraphEnding = GraphEnding> = {
   readonly run: ClaimedRun;
   readonly pipeline: Pipeline;
   /** The entity as the attempt read it; undefined where it was gone. */

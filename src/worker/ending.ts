@@ -1,9 +1,13 @@
 import { type ErrorCode, errorCodes, LoregraphError, messageOf } from "../errors.ts";
+import type { ClaimedRun } from "../ledger/run.ts";
 import { classifyModelError } from "../models/errors.ts";
 import type { Stamp } from "../pipeline.ts";
 
-/** How an attempt ended. The commit acts on `kind` and on nothing else. */
-export type Ending =
+/** How an attempt ended, a graph's or a delivery's. */
+export type Ending = GraphEnding | { readonly kind: "delivered"; readonly events: number };
+
+/** How an attempt at a graph ended. The commit acts on `kind` and on nothing else. */
+export type GraphEnding =
   | { readonly kind: "answered"; readonly answer: Record<string, unknown>; readonly stamp: Stamp }
   | { readonly kind: "duplicate"; readonly stamp: Stamp }
   | { readonly kind: "waiting"; readonly question: unknown }
@@ -12,6 +16,16 @@ export type Ending =
   | { readonly kind: "cancelled"; readonly reason: string }
   | { readonly kind: "released" }
   | { readonly kind: "lost" };
+
+/** How an attempt ended, for people: where its run has no attempt left, it is a dead letter. */
+export function endedAs(
+  { attempt, max_attempts }: Pick<ClaimedRun, "attempt" | "max_attempts">,
+  ending: Ending,
+): string {
+  if (ending.kind === "duplicate") return "unchanged";
+  const spent = ending.kind === "retry" && ending.counts && attempt + 1 >= max_attempts;
+  return spent || ending.kind === "hopeless" ? "dead_letter" : ending.kind;
+}
 
 /** Why a running attempt is told to stop. */
 export class Stop extends Error {
@@ -24,7 +38,7 @@ export class Stop extends Error {
 }
 
 /** The ending that an error means, once it is known whether the attempt was told to stop. */
-export function endingOf(error: unknown, signal: AbortSignal): Ending {
+export function endingOf(error: unknown, signal: AbortSignal): GraphEnding {
   if (signal.aborted && signal.reason instanceof Stop) return endingOfStop(signal.reason);
   const known = asLoregraphError(error);
   if (known.code === "LEASE_LOST") return { kind: "lost" };
@@ -35,7 +49,7 @@ export function endingOf(error: unknown, signal: AbortSignal): Ending {
 /** Waiting for a provider or for the database is nobody's failure. */
 const costsNoAttempt: readonly ErrorCode[] = ["RATE_LIMITED", "MODEL_UNREACHABLE", "DATABASE_UNAVAILABLE"];
 
-function endingOfStop({ why }: Stop): Ending {
+function endingOfStop({ why }: Stop): GraphEnding {
   switch (why) {
     case "cancelled":
       return { kind: "cancelled", reason: "cancelled on request" };

@@ -1,11 +1,11 @@
 import { type Db, orUnavailable } from "../db.ts";
-import { LoregraphError } from "../errors.ts";
 import { sha256 } from "../hash.ts";
 import type { Models } from "../models/models.ts";
 import type { Entity, Pipeline, Reader, Stamp } from "../pipeline.ts";
 import { previousOutput } from "../store/enrichments.ts";
 import { findMentions } from "../store/mentions.ts";
 import { findPassages } from "../store/passages.ts";
+import { makerOf } from "../store/stamps.ts";
 
 /** What a graph may read: its own tenant, and nothing of another. */
 export function readerFor(db: Db, entity: Entity, pipeline: string): Reader {
@@ -25,18 +25,7 @@ export async function stampOf(
 ): Promise<Stamp> {
   const reads = await pipeline.reads?.(entity, read);
   return {
-    pipeline_version: pipeline.version,
-    model: modelName(pipeline, models),
-    prompt_hash: sha256(JSON.stringify(pipeline.prompts)),
+    ...makerOf(pipeline, models),
     input_hash: sha256(JSON.stringify([entity.title, entity.text, reads ?? null])),
   };
-}
-
-function modelName(pipeline: Pipeline, models: Models): string {
-  const name = pipeline.kind === "ingestion" ? models.embeddingName : (models.chatName ?? pipeline.local);
-  if (name !== undefined) return name;
-  throw new LoregraphError(
-    "MODEL_REQUIRED",
-    `${pipeline.name} has no rule-based branch, and no chat model is configured`,
-  );
 }

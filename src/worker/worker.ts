@@ -3,23 +3,27 @@ import { hostname } from "node:os";
 import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
 import { countOpenRuns } from "../ledger/read.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
+import { noUsage } from "../pipeline.ts";
 import { withRunIds } from "../telemetry/log.ts";
-import { runAttempt } from "./attempt.ts";
+import { type Attempt, runAttempt } from "./attempt.ts";
 import { Bell } from "./bell.ts";
 import { Claims } from "./claims.ts";
 import type { Context } from "./context.ts";
-import type { Ending } from "./ending.ts";
+import { type Ending, endedAs } from "./ending.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Listener } from "./listener.ts";
 import { keepDoing, safely } from "./loop.ts";
+import { Meter } from "./meter.ts";
 import { pause, within } from "./pause.ts";
 import { Slots } from "./slots.ts";
 
 export type WorkerOptions = {
   /** Where the worker listens for notifications and renews its leases. */
   readonly url: string;
-  /** The pipelines that it runs. Defaults to all of the registry. */
+  /** The pipelines that it runs, each a name or a pattern of SQL's `like`. Defaults to all of the registry. */
   readonly pipelines?: readonly string[] | undefined;
+  /** How it tries a run. Defaults to running its pipeline's graph. */
+  readonly attempt?: Attempt | undefined;
   /** How many runs at a time. Defaults to 8. */
   readonly concurrency?: number | undefined;
   /** How long an unrenewed lease holds, in milliseconds. Defaults to 10 s. */
@@ -32,6 +36,9 @@ export type WorkerOptions = {
   readonly onEnded?: ((run: ClaimedRun, ending: Ending) => void) | undefined;
 };
 
+/** How often what was done is added up, in milliseconds. */
+const countMs = 2_000;
+
 /** How often old checkpoints are looked for, in milliseconds. */
 const tidyMs = 600_000;
 
@@ -43,9 +50,11 @@ export class Worker {
   readonly name = `${hostname()}-${process.pid}-${randomBytes(3).toString("hex")}`;
   readonly #context: Context;
   readonly #pipelines: readonly string[];
+  readonly #try: Attempt;
   readonly #leaseMs: number;
   readonly #drainMs: number;
   readonly #onEnded: (run: ClaimedRun, ending: Ending) => void;
+  readonly #meter = new Meter();
   readonly #bell = new Bell();
   readonly #slots: Slots;
   readonly #claims: Claims;
@@ -60,9 +69,11 @@ export class Worker {
 
   constructor(context: Context, options: WorkerOptions) {
     const { url, pipelines = [...context.registry.keys()], concurrency = 8 } = options;
-    const { leaseMs = 10_000, drainMs = 10_000, pollMs = 2_000, onEnded = () => {} } = options;
+    const { leaseMs = 10_000, drainMs = 10_000, pollMs = 2_000 } = options;
+    const { attempt = runAttempt, onEnded = () => {} } = options;
     this.#context = context;
     this.#pipelines = pipelines;
+    this.#try = attempt;
     this.#leaseMs = leaseMs;
     this.#drainMs = drainMs;
     this.#onEnded = onEnded;
@@ -94,6 +105,7 @@ export class Worker {
       this.#heartbeat.keepReaping(stopping),
       this.#heartbeat.keepRenewing(stopped),
       this.#keepTidy(stopping),
+      this.#keepCounting(stopping),
     ]);
     this.#context.log.info({ worker: this.name, concurrency: this.#slots.size }, "worker-started");
   }
@@ -120,6 +132,7 @@ export class Worker {
     await this.#heartbeat.releaseLeases();
     this.#stopped.abort();
     await Promise.all([this.#loops, this.#listener.stop()]);
+    await safely(this.#context.log, "attempts-counted", () => this.#meter.write(this.#context.pool));
     await this.#heartbeat.end();
   }
 
@@ -154,10 +167,21 @@ export class Worker {
 
   async #attempt(run: ClaimedRun, stop: AbortController): Promise<void> {
     await safely(this.#context.log, "attempt-abandoned", async () => {
-      const { ending, retryInMs } = await runAttempt(this.#context, run, stop);
+      const started = performance.now();
+      const { ending, retryInMs, usage = noUsage } = await this.#try(this.#context, run, stop);
+      const seconds = (performance.now() - started) / 1_000;
+      this.#meter.add({ pipeline: run.pipeline, ending: endedAs(run, ending), seconds, usage });
       if (retryInMs !== undefined) this.#bell.ringIn(retryInMs);
       this.#onEnded(run, ending);
     });
+  }
+
+  /** Adds what this process did to what all did, for whoever watches. */
+  async #keepCounting(signal: AbortSignal): Promise<void> {
+    const { pool, log } = this.#context;
+    await keepDoing({ what: "attempts-counted", everyMs: countMs, log, signal }, () =>
+      this.#meter.write(pool),
+    );
   }
 
   /** Deletes checkpoints that nobody needs any more. */

@@ -4,6 +4,8 @@ import { durationBounds, readTallies } from "../../src/ledger/tallies.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { Meter } from "../../src/worker/meter.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { echo } from "../support/pipelines.ts";
+import { runtime, startWorker, takeScene } from "../support/runtime.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -51,4 +53,27 @@ test("writes nothing twice, and what could not be written the next time", async 
   await meter.write(database.pool);
 
   expect(await readTallies(database.pool)).toMatchObject([{ attempts: 2, model_calls: 2 }]);
+});
+
+test("a worker that stops has counted each of its attempts by how it ended", async () => {
+  const context = runtime(
+    database,
+    echo(({ title }) => {
+      if (title === "broken") throw new Error("no");
+      return { said: "" };
+    }),
+  );
+  const worker = startWorker(context, database);
+  await takeScene(context);
+  await takeScene(context, { title: "broken" });
+  await worker.untilDone();
+  await worker.stop();
+
+  const counted = (await readTallies(database.pool)).map((t) => [t.pipeline, t.ending, t.attempts]);
+  expect(counted).toEqual([
+    ["base", "answered", 2],
+    ["echo", "answered", 1],
+    ["echo", "dead_letter", 1],
+    ["echo", "retry", 2],
+  ]);
 });

@@ -1,8 +1,9 @@
 import { Command } from "@commander-js/extra-typings";
-import { type DeadLetters, deadLetterCauses } from "../../ledger/read.ts";
+import { type Cause, listCauses } from "../../ledger/causes.ts";
 import { redriveDeadLetters } from "../../ledger/redrive.ts";
-import { brief, print, table } from "../output.ts";
+import { ago, brief, print, table } from "../output.ts";
 import { exampleText, newCommand, tenantOption, wholeNumber } from "../program.ts";
+import { assertRegistered } from "../registered.ts";
 import { withSession } from "../session.ts";
 
 export const command = () =>
@@ -12,32 +13,46 @@ export const command = () =>
     .addCommand(list())
     .addCommand(redrive());
 
-const list = () =>
-  newCommand("list", "list dead letters by pipeline and cause", "loregraph dead-letters list")
+const filtered = (name: string, summary: string, example: string) =>
+  newCommand(name, summary, example)
     .addOption(tenantOption())
-    .action(async ({ tenant, json }) => {
-      await withSession(async ({ pool }) => print(await deadLetterCauses(pool, tenant), json, asText));
+    .option("--pipeline <name>", "only of this pipeline")
+    .option("--cause <code>", "only with this error code");
+
+const list = () =>
+  filtered("list", "list dead letters by pipeline and cause", "loregraph dead-letters list")
+    .option("--limit <n>", "the most causes", wholeNumber("--limit", 1), 100)
+    .action(async ({ tenant, pipeline, cause, limit, json }) => {
+      await withSession(async ({ pool, config }) => {
+        const causes = await listCauses(pool, { tenant_id: tenant, pipeline, code: cause, limit });
+        if (causes.length === 0 && pipeline !== undefined) await assertRegistered(pipeline, config.graphs);
+        print(causes, json, asText);
+      });
     });
 
 const redrive = () =>
-  newCommand(
+  filtered(
     "redrive",
     "try dead letters again, with all their attempts",
     "loregraph dead-letters redrive --pipeline dialog-mood --cause MODEL_REFUSED",
   )
-    .addOption(tenantOption())
-    .option("--pipeline <name>", "only of this pipeline")
-    .option("--cause <code>", "only with this error code")
     .option("--limit <n>", "the most dead letters", wholeNumber("--limit", 1), 1_000)
     .action(async ({ tenant, pipeline, cause, limit, json }) => {
-      await withSession(async ({ pool }) => {
+      await withSession(async ({ pool, config }) => {
         const redriven = await redriveDeadLetters(pool, { tenant_id: tenant, pipeline, code: cause, limit });
+        if (redriven === 0 && pipeline !== undefined) await assertRegistered(pipeline, config.graphs);
         print({ redriven }, json, () => `${redriven} will be tried again`);
       });
     });
 
-function asText(letters: readonly DeadLetters[]): string {
-  if (letters.length === 0) return "no dead letters";
-  const rows = letters.map((d) => [d.pipeline, d.error_code, d.runs, brief(d.error_message, 40)]);
-  return table(["pipeline", "cause", "runs", "for example"], rows);
+function asText(causes: readonly Cause[]): string {
+  if (causes.length === 0) return "no dead letters";
+  const rows = causes.map(({ pipeline, error_code, runs, error_message, last_at }) => [
+    pipeline,
+    error_code,
+    runs,
+    brief(error_message, 32),
+    ago(last_at),
+  ]);
+  return table(["pipeline", "cause", "runs", "for example", "last"], rows);
 }

@@ -1,10 +1,6 @@
-import {
-  countOpenRuns,
-  type DeadLetters,
-  deadLetterCauses,
-  type Tally,
-  tallyRuns,
-} from "../../ledger/read.ts";
+import { type Cause, listCauses } from "../../ledger/causes.ts";
+import { listPaused, type Paused } from "../../ledger/controls.ts";
+import { countOpenRuns, type Tally, tallyRuns } from "../../ledger/read.ts";
 import { type LiveWorker, listWorkers } from "../../ledger/workers.ts";
 import { countEntities, type TypeCount } from "../../store/entities.ts";
 import { ago, brief, dollars, print, table } from "../output.ts";
@@ -17,7 +13,8 @@ type Status = {
   readonly runs: readonly Tally[];
   readonly pending: number;
   readonly running: number;
-  readonly dead_letters: readonly DeadLetters[];
+  readonly paused: readonly Paused[];
+  readonly dead_letters: readonly Cause[];
   readonly workers: readonly LiveWorker[];
 };
 
@@ -30,20 +27,23 @@ export const command = () =>
     .addOption(tenantOption())
     .action(async ({ tenant, json }) => {
       await withSession(async ({ pool }) => {
-        const [entities, runs, open, dead_letters, workers] = await Promise.all([
+        const [entities, runs, open, paused, dead_letters, workers] = await Promise.all([
           countEntities(pool, tenant),
           tallyRuns(pool, tenant),
           countOpenRuns(pool, { tenant_id: tenant }),
-          deadLetterCauses(pool, tenant),
+          listPaused(pool, tenant),
+          listCauses(pool, { tenant_id: tenant }),
           listWorkers(pool),
         ]);
-        const status: Status = { tenant_id: tenant ?? null, entities, runs, ...open, dead_letters, workers };
-        print(status, json, asText);
+        const seen = { entities, runs, ...open, paused, dead_letters, workers };
+        print<Status>({ tenant_id: tenant ?? null, ...seen }, json, asText);
       });
     });
 
-function asText({ entities, runs, pending, running, dead_letters, workers }: Status): string {
-  if (entities.length === 0) return "nothing has been imported yet; try `npx loregraph demo`";
+function asText({ entities, runs, pending, running, paused, dead_letters, workers }: Status): string {
+  const held = paused.length > 0 ? [pausedText(paused)] : [];
+  if (entities.length === 0)
+    return ["nothing has been imported yet; try `npx loregraph demo`", ...held].join("\n\n");
   return [
     table(
       ["entities", "count", "characters"],
@@ -51,6 +51,7 @@ function asText({ entities, runs, pending, running, dead_letters, workers }: Sta
     ),
     table(["pipeline", "runs", "model calls", "embeddings", "reused", "cost"], runs.map(runRow)),
     `${pending} pending, ${running} running, ${workers.length} workers${workers.map(workerText).join("")}`,
+    ...held,
     ...(dead_letters.length > 0 ? [deadText(dead_letters)] : []),
   ].join("\n\n");
 }
@@ -72,7 +73,26 @@ function workerText({ worker, seen_at, concurrency }: LiveWorker): string {
   return `\n  ${worker}, ${concurrency} slots, seen ${ago(seen_at)} ago`;
 }
 
-function deadText(letters: readonly DeadLetters[]): string {
+/** The most lines of what is paused. */
+const most = 20;
+
+function pausedText(paused: readonly Paused[]): string {
+  const lines = paused
+    .slice(0, most)
+    .map(({ kind, name, since, because }) =>
+      [`  ${kind} ${name}`, ...(since ? [`${ago(since)} ago`] : []), ...(because ? [because] : [])].join(
+        ", ",
+      ),
+    );
+  const more = paused.length > most ? [`  … and ${paused.length - most} more; --json has all`] : [];
+  return [
+    "paused (`loregraph resume`, `loregraph reingest resume` start them again)",
+    ...lines,
+    ...more,
+  ].join("\n");
+}
+
+function deadText(letters: readonly Cause[]): string {
   const rows = letters.map(
     (d) => `  ${d.runs} of ${d.pipeline}: ${d.error_code}\n    ${brief(d.error_message, 140)}`,
   );

@@ -1,12 +1,10 @@
 import type { Pool } from "../../db.ts";
 import { countOpenRuns } from "../../ledger/read.ts";
-import type { ClaimedRun } from "../../ledger/run.ts";
-import type { Ending } from "../../worker/ending.ts";
-import { Worker } from "../../worker/worker.ts";
+import { endedAs } from "../../worker/ending.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { print } from "../output.ts";
 import { list, newCommand, wholeNumber } from "../program.ts";
-import { chosenPipelines, openRuntime } from "../runtime.ts";
+import { chosenPipelines, openRuntime, openWork } from "../runtime.ts";
 import { aborted, type Session, unlessAway, withSession } from "../session.ts";
 
 export const command = () =>
@@ -19,8 +17,8 @@ export const command = () =>
     .option("--concurrency <n>", "how many runs at a time", wholeNumber("--concurrency", 1), 8)
     .option("--until-idle", "end when nothing is left to do")
     .action(async ({ json, ...options }) => {
-      // A commit and a checkpoint of each slot, the claim, the heartbeat and the tidying may meet.
-      const connections = options.concurrency + 4;
+      // A commit and a checkpoint of each slot, the claims, the tidying and the deliveries may meet.
+      const connections = options.concurrency + 12;
       await withSession((session) => work(session, options, json), { connections });
     });
 
@@ -37,30 +35,18 @@ async function work(
 ): Promise<void> {
   const context = await openRuntime(session);
   const tally = new Tally();
-  const worker = new Worker(context, {
-    url: session.url,
+  const running = openWork(session, context, {
     pipelines: chosenPipelines(context, pipelines),
     concurrency,
-    leaseMs: session.config.leaseMs,
-    drainMs: session.config.drainMs,
     onEnded: (run, ending) => tally.add(endedAs(run, ending)),
   });
-  const signalled = aborted(session.signal).then(() =>
-    context.log.info({ worker: worker.name }, "worker-draining"),
-  );
-  worker.start();
-  await Promise.race(untilIdle ? [signalled, worker.untilDone()] : [signalled]);
-  await worker.stop();
+  const signalled = aborted(session.signal).then(() => context.log.info("worker-draining"));
+  await running.start();
+  await Promise.race(untilIdle ? [signalled, running.untilDone()] : [signalled]);
+  await running.stop();
   await report(session.pool, tally, json);
   // Whoever stops a service does not ask whether one of a week's runs failed; who waits for its end does.
   if (untilIdle && tally.has("dead_letter")) process.exitCode = exitCodes.inPart;
-}
-
-/** How an attempt ended, for people: where its run has no attempt left, it is a dead letter. */
-function endedAs({ attempt, max_attempts }: ClaimedRun, ending: Ending): string {
-  if (ending.kind === "duplicate") return "unchanged";
-  const spent = ending.kind === "retry" && ending.counts && attempt + 1 >= max_attempts;
-  return spent || ending.kind === "hopeless" ? "dead_letter" : ending.kind;
 }
 
 async function report(pool: Pool, tally: Tally, json: boolean | undefined): Promise<void> {

@@ -1,0 +1,74 @@
+import { Option } from "@commander-js/extra-typings";
+import { LoregraphError } from "../../errors.ts";
+import { openApp } from "../../http/app.ts";
+import { isLoopback, type Listening, listen } from "../../http/listen.ts";
+import { type MadeKey, makeKey, revokeKey } from "../../keys/keys.ts";
+import { print } from "../output.ts";
+import { newCommand, wholeNumber } from "../program.ts";
+import { openRuntime, openWork } from "../runtime.ts";
+import { aborted, type Session, withSession } from "../session.ts";
+
+/** Answers may ask the database so often at once, beside what the work needs. */
+const answers = 8;
+
+export const command = () =>
+  newCommand("up", "answer the HTTP API and run pipelines, in one process", "loregraph up --concurrency 16")
+    .addOption(new Option("--host <address>", "where to listen; default: LOREGRAPH_HOST"))
+    .option("--port <n>", "on which port; default: LOREGRAPH_PORT", wholeNumber("--port", 0))
+    .option("--concurrency <n>", "how many graphs at a time", wholeNumber("--concurrency", 1), 8)
+    .action(async ({ json, ...options }) => {
+      const connections = options.concurrency + 12 + answers;
+      await withSession((session) => up(session, options, json), { connections });
+    });
+
+type Options = {
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly concurrency: number;
+};
+
+async function up(session: Session, { concurrency, ...address }: Options, json: true | undefined) {
+  const settings = settingsFor(session, address);
+  const context = await openRuntime(session);
+  const work = openWork(session, context, { concurrency });
+  const app = await openApp(context, settings);
+  const key = session.embedded ? await keyOfThisStart(session) : undefined;
+  try {
+    const listening = await listen(app, settings);
+    await work.start();
+    print({ ...listening, key: key?.token ?? null }, json, () => asText(listening, key));
+    await aborted(session.signal);
+    context.log.info("closing");
+  } finally {
+    await app.close();
+    await work.stop();
+    if (key) await revokeKey(session.pool, key.key.id);
+  }
+}
+
+/** The embedded database is for one machine, so its API is too. */
+function settingsFor({ config, embedded }: Session, { host, port }: Omit<Options, "concurrency">) {
+  const settings = { ...config.http, host: host ?? config.http.host, port: port ?? config.http.port };
+  if (!embedded || isLoopback(settings.host)) return settings;
+  throw new LoregraphError(
+    "CONFIG_INVALID",
+    `on the embedded Postgres the API listens on this machine alone, got: ${settings.host}; name a DATABASE_URL to serve others`,
+  );
+}
+
+const day = 86_400_000;
+
+/** It is revoked at the end; should the process be killed, it expires. */
+async function keyOfThisStart({ pool }: Session): Promise<MadeKey> {
+  return await makeKey(pool, {
+    name: "loregraph up",
+    scope: "admin",
+    tenant_id: null,
+    expiresInMs: 30 * day,
+  });
+}
+
+function asText({ url }: Listening, key: MadeKey | undefined): string {
+  const ask = key ? [`key of this start: ${key.token}`] : ["`loregraph keys create` makes a key"];
+  return [`listening at ${url}, its API is described at ${url}/docs`, ...ask].join("\n");
+}

@@ -1,0 +1,173 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Pool } from "../db.ts";
+import { type Backlog, listBacklogs } from "../ledger/backlog.ts";
+import { type AttemptTally, durationBounds, readTallies } from "../ledger/tallies.ts";
+import { listWorkers } from "../ledger/workers.ts";
+import { readLag } from "../reingest/lag.ts";
+
+/**
+ * What Prometheus reads, of all processes: the counts are those that workers add up in the database, the gauges those of
+ * the ledger. Deliveries to subscribers are one pipeline, `webhook`, however many subscribers there are.
+ */
+export function openMetrics(pool: Pool): { readonly contentType: string; scrape(): Promise<string> } {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: "loregraph_api_" });
+  const metrics = [...gauges(registry), ...counters(registry)];
+  return {
+    contentType: registry.contentType,
+    scrape: async () => {
+      const read = await readAll(pool);
+      for (const { metric, set } of metrics) {
+        metric.reset();
+        set(read);
+      }
+      return await registry.metrics();
+    },
+  };
+}
+
+type Read = Awaited<ReturnType<typeof readAll>>;
+type Metric = { readonly metric: { reset(): void }; readonly set: (read: Read) => void };
+
+async function readAll(pool: Pool) {
+  const [tallies, backlogs, workers, lag] = await Promise.all([
+    readTallies(pool),
+    listBacklogs(pool),
+    listWorkers(pool),
+    readLag(pool),
+  ]);
+  return { tallies, backlogs, workers, lag };
+}
+
+/** The pipeline as a label, of which there must be few. */
+function label(pipeline: string): string {
+  return pipeline.startsWith("webhook:") ? "webhook" : pipeline;
+}
+
+function gauges(registry: Registry): readonly Metric[] {
+  const ofBacklog = (name: string, help: string, value: (backlog: Backlog) => number): Metric => {
+    const metric = new Gauge({ name, help, labelNames: ["pipeline"], registers: [registry] });
+    const set = ({ backlogs }: Read) => {
+      for (const backlog of backlogs) metric.inc({ pipeline: label(backlog.pipeline) }, value(backlog));
+    };
+    return { metric, set };
+  };
+  const plain = (name: string, help: string, value: (read: Read) => number): Metric => {
+    const metric = new Gauge({ name, help, registers: [registry] });
+    return { metric, set: (read) => metric.set(value(read)) };
+  };
+  return [
+    ofBacklog("loregraph_runs_due", "Runs that are pending and due", ({ due }) => due),
+    ofBacklog("loregraph_runs_later", "Runs that wait for their next attempt", ({ later }) => later),
+    ofBacklog("loregraph_runs_running", "Runs that are running", ({ running }) => running),
+    ofBacklog("loregraph_runs_waiting", "Runs that wait for a person", ({ waiting }) => waiting),
+    ofBacklog("loregraph_dead_letters", "Runs whose attempts are spent", ({ failed }) => failed),
+    oldest(registry),
+    plain("loregraph_workers", "Workers heard of in the last minute", ({ workers }) => workers.length),
+    plain("loregraph_reingests_open", "Reingests that are planned or running", ({ lag }) => lag.reingests),
+    plain(
+      "loregraph_producer_lag",
+      "Pairs that open reingests have yet to decide",
+      ({ lag }) => lag.undecided,
+    ),
+  ];
+}
+
+function oldest(registry: Registry): Metric {
+  const metric = new Gauge({
+    name: "loregraph_oldest_due_seconds",
+    help: "How long the run that is due longest has been due",
+    labelNames: ["pipeline"],
+    registers: [registry],
+  });
+  const set = ({ backlogs }: Read) => {
+    const ages = new Map<string, number>();
+    for (const { pipeline, due_since } of backlogs) {
+      const age = due_since ? Math.max(0, (Date.now() - due_since.getTime()) / 1_000) : 0;
+      ages.set(label(pipeline), Math.max(age, ages.get(label(pipeline)) ?? 0));
+    }
+    for (const [pipeline, age] of ages) metric.set({ pipeline }, age);
+  };
+  return { metric, set };
+}
+
+function counters(registry: Registry): readonly Metric[] {
+  const counted = (name: string, help: string, value: (tally: AttemptTally) => number): Metric => {
+    const metric = new Counter({ name, help, labelNames: ["pipeline"], registers: [registry] });
+    const set = ({ tallies }: Read) => {
+      for (const tally of tallies) metric.inc({ pipeline: label(tally.pipeline) }, value(tally));
+    };
+    return { metric, set };
+  };
+  return [
+    durations(registry),
+    counted("loregraph_model_calls_total", "Answers of chat models", ({ model_calls }) => model_calls),
+    counted("loregraph_embedding_calls_total", "Answers of embedding models", (t) => t.embedding_calls),
+    counted("loregraph_tokens_in_total", "Prompt tokens", ({ tokens_in }) => tokens_in),
+    counted("loregraph_tokens_out_total", "Answered tokens", ({ tokens_out }) => tokens_out),
+    counted("loregraph_embedding_tokens_total", "Embedded tokens", (t) => t.embedding_tokens),
+    counted("loregraph_cost_usd_total", "What models cost, in US dollars", ({ cost_usd }) => cost_usd),
+  ];
+}
+
+const durationMetric = {
+  name: "loregraph_attempt_duration_seconds",
+  help: "Attempts by pipeline and ending, and how long they took",
+} as const;
+
+/** Attempts by ending with their durations: `_count` is how many ended so. */
+function durations(registry: Registry): Metric {
+  const metric = new Told({
+    ...durationMetric,
+    labelNames: ["pipeline", "ending"],
+    registers: [registry],
+  });
+  return { metric, set: ({ tallies }) => metric.tell(tallies) };
+}
+
+/** A histogram that was counted elsewhere: prom-client has none whose buckets can be given. */
+class Told extends Histogram<"pipeline" | "ending"> {
+  #tallies: readonly AttemptTally[] = [];
+
+  tell(tallies: readonly AttemptTally[]): void {
+    this.#tallies = merged(tallies);
+  }
+
+  /** What the registry asks a histogram for before it writes it down. */
+  async getForPromString() {
+    const { name, help } = durationMetric;
+    return { name, help, type: "histogram", aggregator: "sum", values: this.#tallies.flatMap(samples) };
+  }
+}
+
+function samples({ pipeline, ending, attempts, seconds, buckets }: AttemptTally) {
+  const labels = { pipeline, ending };
+  const bucket = (le: number | string, value: number) => ({
+    metricName: `${durationMetric.name}_bucket`,
+    labels: { ...labels, le },
+    value,
+  });
+  return [
+    ...durationBounds.map((bound, nth) => bucket(bound, buckets[nth] ?? 0)),
+    bucket("+Inf", attempts),
+    { metricName: `${durationMetric.name}_sum`, labels, value: seconds },
+    { metricName: `${durationMetric.name}_count`, labels, value: attempts },
+  ];
+}
+
+/** The tallies by their labels. */
+function merged(tallies: readonly AttemptTally[]): readonly AttemptTally[] {
+  const byLabels = new Map<string, AttemptTally>();
+  for (const tally of tallies) {
+    const key = `${label(tally.pipeline)} ${tally.ending}`;
+    const before = byLabels.get(key);
+    byLabels.set(key, {
+      ...tally,
+      pipeline: label(tally.pipeline),
+      attempts: tally.attempts + (before?.attempts ?? 0),
+      seconds: tally.seconds + (before?.seconds ?? 0),
+      buckets: tally.buckets.map((n, at) => n + (before?.buckets[at] ?? 0)),
+    });
+  }
+  return [...byLabels.values()];
+}

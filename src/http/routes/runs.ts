@@ -1,0 +1,111 @@
+import { z } from "zod";
+import { LoregraphError } from "../../errors.ts";
+import { cancelRun } from "../../ledger/cancel.ts";
+import { findRun, runsPage } from "../../ledger/look.ts";
+import { retryRun } from "../../ledger/retry.ts";
+import { Run } from "../../ledger/run.ts";
+import { Status } from "../../ledger/states.ts";
+import { SourceType } from "../../pipeline.ts";
+import { readCursor, writeCursor } from "../cursor.ts";
+import { found } from "../problem.ts";
+import type { App, Services } from "../services.ts";
+import { Id, OfOne, OfTenant, Page, PageQuery, shown, Text, Time } from "../shapes.ts";
+
+const ListedRun = Run.extend({
+  run_after: Time,
+  created_at: Time,
+  started_at: Time.nullable(),
+  finished_at: Time.nullable(),
+}).meta({ id: "Run" });
+
+const WholeRun = ListedRun.extend({
+  prompt_hash: z.string().nullable(),
+  input_hash: z.string().nullable(),
+  question: z.unknown().describe("What it waits to be told, where it is waiting"),
+  lease_expires_at: Time.nullable(),
+  cancel_requested_at: Time.nullable(),
+  cause: z.object({ id: z.int(), event: z.string(), occurred_at: Time }).nullable(),
+}).meta({ id: "WholeRun" });
+
+const RunsQuery = PageQuery.extend({
+  pipeline: Text.max(100).optional(),
+  status: Status.optional(),
+  source_type: SourceType.optional(),
+  source_id: Id.optional(),
+  reingest_id: Id.optional(),
+}).describe("A page may hold fewer than `limit`, or none, and have a next: it has looked at 100,000 runs");
+
+const Now = z.object({ id: z.string(), status: Status });
+
+export function runRoutes(app: App, { pool }: Services): void {
+  const tags = ["runs"];
+
+  app.get(
+    "/admin/tenants/:tenant_id/runs",
+    {
+      config: { scope: "read" },
+      schema: {
+        summary: "The newest runs that match, newest first",
+        tags,
+        params: OfTenant,
+        querystring: RunsQuery,
+        response: { 200: Page(ListedRun) },
+      },
+    },
+    async ({ params, query }) => {
+      const { limit, cursor, ...asked } = query;
+      const range = { limit, before: readCursor(z.guid(), cursor) };
+      const { items, next } = await runsPage(pool, { ...params, ...asked, entity: entityOf(asked) }, range);
+      return { items: shown(items), next: next && writeCursor(next) };
+    },
+  );
+
+  app.get(
+    "/admin/tenants/:tenant_id/runs/:id",
+    {
+      config: { scope: "read" },
+      schema: { summary: "A run, whole", tags, params: OfOne, response: { 200: WholeRun } },
+    },
+    async ({ params: { tenant_id, id } }) => shown(found(await findRun(pool, tenant_id, id), `run ${id}`)),
+  );
+
+  app.post(
+    "/admin/tenants/:tenant_id/runs/:id/retry",
+    {
+      config: { scope: "write" },
+      schema: {
+        summary: "Try a dead letter again, with all its attempts",
+        tags,
+        params: OfOne,
+        response: { 200: Now },
+      },
+    },
+    async ({ params: { tenant_id, id } }) => {
+      await retryRun(pool, tenant_id, id);
+      return { id, status: "pending" as const };
+    },
+  );
+
+  app.post(
+    "/admin/tenants/:tenant_id/runs/:id/cancel",
+    {
+      config: { scope: "write" },
+      schema: {
+        summary: "Cancel a run",
+        tags,
+        params: OfOne,
+        response: { 200: Now, 202: Now.describe("It runs: its worker was told to abort it") },
+      },
+    },
+    async ({ params: { tenant_id, id } }, reply) => {
+      const status = await cancelRun(pool, tenant_id, id);
+      return reply.code(status === "running" ? 202 : 200).send({ id, status });
+    },
+  );
+}
+
+function entityOf({ source_type, source_id }: Pick<z.infer<typeof RunsQuery>, "source_type" | "source_id">) {
+  if (source_type && source_id) return { source_type, source_id };
+  if (!source_type && !source_id) return undefined;
+  throw new LoregraphError("INPUT_INVALID", "an entity is named by source_type and source_id together");
+}

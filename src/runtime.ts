@@ -1,0 +1,87 @@
+import type { WebhookSettings } from "./config.ts";
+import type { ClaimedRun } from "./ledger/run.ts";
+import { hasReingestsToProduce } from "./reingest/lag.ts";
+import { Producer } from "./reingest/producer.ts";
+import type { EntitySource } from "./sources/entity-source.ts";
+import { forgetTransactionIds } from "./store/events.ts";
+import { deliveryAttempt } from "./webhooks/deliver.ts";
+import type { Context } from "./worker/context.ts";
+import type { Ending } from "./worker/ending.ts";
+import { pause } from "./worker/pause.ts";
+import { Worker } from "./worker/worker.ts";
+
+export type RuntimeOptions = {
+  readonly url: string;
+  /** The pipelines that it runs; `webhook` stands for deliveries to subscribers. Defaults to all, and deliveries. */
+  readonly pipelines?: readonly string[] | undefined;
+  /** How many graphs at a time. Defaults to 8. */
+  readonly concurrency?: number | undefined;
+  readonly leaseMs: number;
+  readonly drainMs: number;
+  readonly webhooks: WebhookSettings;
+  /** Where entities come from for the reingests that name the main service. */
+  readonly mainService?: EntitySource | undefined;
+  /** Told of each attempt's end at a graph. */
+  readonly onEnded?: ((run: ClaimedRun, ending: Ending) => void) | undefined;
+};
+
+/** What `pipelines` names for deliveries. */
+export const deliveries = "webhook";
+
+/** Deliveries at a time: subscribers are waited for, which costs next to nothing. */
+const deliverySlots = 8;
+
+/**
+ * All that a process which works does: it runs graphs, delivers events in slots of their own, so that neither waits for
+ * the other, and produces reingests.
+ */
+export class Runtime {
+  readonly #context: Context;
+  readonly #graphs: Worker | undefined;
+  readonly #deliveries: Worker | undefined;
+  readonly #producer: Producer;
+  readonly #stopping = new AbortController();
+
+  constructor(context: Context, options: RuntimeOptions) {
+    const { url, leaseMs, drainMs, pipelines = [...context.registry.keys(), deliveries] } = options;
+    const graphs = pipelines.filter((name) => name !== deliveries);
+    const shared = { url, leaseMs, drainMs };
+    this.#context = context;
+    if (graphs.length > 0) {
+      const { concurrency, onEnded } = options;
+      this.#graphs = new Worker(context, { ...shared, pipelines: graphs, concurrency, onEnded });
+    }
+    if (pipelines.includes(deliveries)) {
+      const attempt = deliveryAttempt(options.webhooks);
+      const slots = { pipelines: ["webhook:%"], concurrency: deliverySlots };
+      this.#deliveries = new Worker(context, { ...shared, ...slots, attempt });
+    }
+    this.#producer = new Producer(context, { url, mainService: options.mainService });
+  }
+
+  async start(): Promise<void> {
+    await forgetTransactionIds(this.#context.pool);
+    for (const worker of this.#workers) worker.start();
+    this.#producer.start();
+  }
+
+  /** Lets what goes on end for `drainMs`, then gives it back. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all([...this.#workers, this.#producer].map((part) => part.stop()));
+  }
+
+  /** Resolves when no run of its pipelines is left, no reingest is to be produced and no delivery is due. */
+  async untilDone(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      await this.#graphs?.untilDone();
+      await this.#deliveries?.untilIdle();
+      if (!(await hasReingestsToProduce(this.#context.pool))) return;
+      await pause(200, this.#stopping.signal);
+    }
+  }
+
+  get #workers(): readonly Worker[] {
+    return [this.#graphs, this.#deliveries].filter((worker) => worker !== undefined);
+  }
+}
