@@ -103,6 +103,13 @@ create index pending_lanes on pipeline_runs (
 create index open_runs_by_reingest on pipeline_runs (tenant_id, reingest_id, status)
   where reingest_id is not null and status in ('pending', 'running', 'waiting');
 
+-- Who looks at the ledger asks for what failed, what waits for a person, and what ended lately.
+create index failed_runs on pipeline_runs (tenant_id, id) where status = 'failed';
+create index waiting_runs on pipeline_runs (tenant_id, id) where status = 'waiting';
+drop index runs_by_end;
+create index runs_by_end on pipeline_runs (finished_at) include (pipeline, status, outcome)
+  where finished_at is not null;
+
 -- A run that leaves its reingest (somebody else wants it too) counts there as skipped.
 create function tally_reingest() returns trigger language plpgsql as $$
 declare

@@ -29,7 +29,7 @@ export type RuntimeOptions = {
 export const deliveries = "webhook";
 
 /** Deliveries at a time: subscribers are waited for, which costs next to nothing. */
-const deliverySlots = 8;
+const deliverySlots = 32;
 
 /**
  * All that a process which works does: it runs graphs, delivers events in slots of their own, so that neither waits for

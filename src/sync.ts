@@ -119,7 +119,7 @@ async function unlock(client: Pick<Pool, "query">): Promise<void> {
 async function walk(sync: Sync): Promise<string> {
   const { pool, source, tenant_id, signal } = sync;
   const start = await source.changesSince(tenant_id, undefined, 1, signal);
-  if (start === undefined || start.more) throw unusable("it gives no cursor to begin with");
+  if (start === undefined || start.more) throw unusable("asked for the newest cursor, it tells of changes");
   await beginWalk(pool);
   let seen = 0;
   for (const type of sourceTypes) seen += await walkType(sync, type);
@@ -156,25 +156,31 @@ async function lookForUnseen(sync: Sync, seen: number): Promise<void> {
   }
 }
 
-/** Takes in what changed after `cursor`, to the end. Where the source has forgotten that, all is looked at once. */
+/** Takes in what changed after `from`, to the end. */
 async function follow(sync: Sync, from: string): Promise<string> {
-  const { source, tenant_id, signal, log } = sync;
+  const { source, tenant_id, signal } = sync;
   const passed = new Set([from]);
-  for (let cursor = from, more = true; ; ) {
+  let cursor = from;
+  for (;;) {
     const page = await source.changesSince(tenant_id, cursor, pageSize, signal);
     if (page === undefined) {
-      if (sync.walked) throw unusable("it forgets its changes before they can be asked for");
-      log.warn({ tenant: tenant_id, source: source.name }, "source-forgot-its-changes");
-      cursor = await walk(sync);
+      cursor = await walkInstead(sync);
       continue;
     }
     reject(sync, page.rejected);
     await bring(sync, page.keys, "changed", page.cursor);
-    ({ cursor, more } = page);
-    if (!more) return cursor;
+    cursor = page.cursor;
+    if (!page.more) return cursor;
     if (passed.has(cursor)) throw unusable("its changes lead back to where they were");
     passed.add(cursor);
   }
+}
+
+/** Looks at all where the source has forgotten what changed; once is enough to tell whether that helps. */
+async function walkInstead(sync: Sync): Promise<string> {
+  if (sync.walked) throw unusable("it forgets its changes before they can be asked for");
+  sync.log.warn({ tenant: sync.tenant_id, source: sync.source.name }, "source-forgot-its-changes");
+  return await walk(sync);
 }
 
 /** Brings what is stored of `keys` to what the source has now; with the last of it, the cursor is written. */

@@ -116,6 +116,7 @@ const rooms: Readonly<Record<string, Room>> = {
       "src/ledger",
       "src/reingest",
       "src/sources",
+      "src/store",
       "src/telemetry",
       "src/webhooks",
       "src/worker",

@@ -87,7 +87,7 @@ function traceOf(error: unknown): { kind: string; at?: readonly string[] } {
 }
 
 /** The problem that an error means to who asked. What is not ours to tell becomes INTERNAL, without its message. */
-export function problemOf(error: unknown, requestId: string): Problem {
+function problemOf(error: unknown, requestId: string): Problem {
   const { code, message, errors } = known(error);
   const { status, retry, solve } = errorCodes[code];
   const title = code.toLowerCase().replaceAll("_", " ");

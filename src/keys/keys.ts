@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type Db, execute, many, maybeOne, one } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 
-export const KeyScope = z.enum(["admin", "read", "write"]);
+const KeyScope = z.enum(["admin", "read", "write"]);
 
 /** A key of the API, without its secret, which nobody has but its owner. */
 export const Key = z.object({

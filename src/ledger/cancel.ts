@@ -56,7 +56,9 @@ export async function cancelRunsOf(
   return await execute(db, cancelOfSql, values);
 }
 
-const ofEntities = "(source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))";
+// What a subscriber is owed about an entity it is owed still, that it is gone most of all.
+const ofEntities = `pipeline not like 'webhook:%'
+    and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))`;
 
 const runningOfSql = `
   select id from pipeline_runs

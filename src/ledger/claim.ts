@@ -54,6 +54,9 @@ const paceRoom = `case
       + ${ahead} * interval '1 second') / ((60 + ${ahead}) / of.max_runs_per_minute))::integer
   end`;
 
+/** What bounds a tenant's graphs does not bound what its subscribers are told. */
+const tenantCap = "case when lane.pipeline not like 'webhook:%' then tenant.max_running end";
+
 /** Who has the fewest running for its weight; then who waited longest; then the higher priority, and the longest due. */
 const inTurn = "share, served_at, priority desc, run_after, id";
 
@@ -75,6 +78,7 @@ const dueIn = (lane: string, limit: string) => `
   order by run.run_after, run.id
   limit ${limit}`;
 
+// Deliveries have slots of their own and wait for others: they take nothing from a tenant's share of the graphs.
 // A lane is (tenant, pipeline, priority, reingest). Lanes are found by jumping from one to the next in the index
 // `pending_lanes`, so the cost is that of the lanes, not of the backlog. Lanes without room go first: they would take
 // places in the ranking that they cannot use. Then only the tenants whose turn it is are read, and of each lane only
@@ -104,7 +108,7 @@ const claimSql = `
   running as (
     select tenant_id, pipeline, count(*)::integer as runs
     from pipeline_runs
-    where status = 'running'
+    where status = 'running' and (pipeline like 'webhook:%') = ('webhook:%' = any ($2))
     group by tenant_id, pipeline
   ),
   tenant_load as materialized (
@@ -115,7 +119,7 @@ const claimSql = `
   ),
   open_lane as materialized (
     select lane.*, coalesce(tenant.weight, 1) as weight, coalesce(turn.claimed_at, '-infinity') as served_at,
-      coalesce(tenant_load.runs, 0) as tenant_running, tenant.max_running as tenant_cap,
+      coalesce(tenant_load.runs, 0) as tenant_running, ${tenantCap} as tenant_cap,
       coalesce(pipeline_load.runs, 0) as pipeline_running, control.max_running as pipeline_cap,
       ${paceRoom} as pace_room
     from lane
@@ -127,7 +131,7 @@ const claimSql = `
     left join reingests of on of.tenant_id = lane.tenant_id and of.id = lane.reingest
     left join reingest_paces pace on pace.tenant_id = lane.tenant_id and pace.reingest_id = lane.reingest
     where lane.pipeline like any ($2) and tenant.paused_at is null and control.paused_at is null
-      and (tenant.max_running is null or coalesce(tenant_load.runs, 0) < tenant.max_running)
+      and (${tenantCap} is null or coalesce(tenant_load.runs, 0) < ${tenantCap})
       and (control.max_running is null or coalesce(pipeline_load.runs, 0) < control.max_running)
       and (lane.reingest = ${none} or ($6 > 0 and of.status = 'running' and coalesce(${paceRoom}, 1) > 0))
   ),

@@ -106,26 +106,3 @@ export const unresolved = (run: string) => `${run}.status = 'failed' and not exi
       and healed.source_id = ${run}.source_id and healed.pipeline = ${run}.pipeline
       and healed.status = 'success' and healed.finished_at > ${run}.finished_at
   )`;
-
-const DeadLetters = z.object({
-  pipeline: z.string(),
-  error_code: z.string(),
-  error_message: z.string(),
-  runs: count,
-});
-export type DeadLetters = z.infer<typeof DeadLetters>;
-
-/** Unresolved dead letters by pipeline and cause, with the newest message of each. */
-export async function deadLetterCauses(db: Db, tenant_id?: string): Promise<readonly DeadLetters[]> {
-  return await many(
-    db,
-    DeadLetters,
-    `select pipeline, error_code, count(*) as runs,
-       (array_agg(error_message order by finished_at desc))[1] as error_message
-     from pipeline_runs run
-     where ${unresolved("run")} and ($1::uuid is null or tenant_id = $1)
-     group by pipeline, error_code
-     order by runs desc, pipeline, error_code`,
-    [tenant_id ?? null],
-  );
-}

@@ -17,8 +17,8 @@ export type PairCount = {
   readonly run: number;
   /** Octets of the texts that run. */
   readonly octets: number;
-  /** As many of them as are of texts whose vectors, by the model of today, are there and are used again. */
-  readonly embedded: number;
+  /** Of those, the octets that base has embedded before, by the same model: their vectors are known. */
+  readonly known: number;
 };
 
 /** A verdict as the statement gives it: of one pair, or of many that are alike. */
@@ -28,7 +28,7 @@ export const Row = z.object({
   /** 1 where the pair comes by itself. */
   pairs: z.int(),
   octets: z.number(),
-  embedded: z.number(),
+  known: z.number(),
   source_id: z.string().nullable(),
   version: z.int(),
   has_document: z.boolean(),
@@ -76,14 +76,14 @@ function isWanted(considered: Considered | undefined, { metadata }: Row): boolea
 
 function add({ counts }: Tally, { pipeline }: Considered, source_type: SourceType, row: Row): void {
   const key = `${source_type} ${pipeline.name}`;
-  const none = { source_type, pipeline: pipeline.name, entities: 0, skipped: 0, run: 0, octets: 0, embedded: 0 };
+  const none = { source_type, pipeline: pipeline.name, entities: 0, skipped: 0, run: 0, octets: 0, known: 0 };
   const counted = counts.get(key) ?? none;
   counted.entities += row.pairs;
   if (row.verdict === "skip") counted.skipped += row.pairs;
   else {
     counted.run += row.pairs;
     counted.octets += row.octets;
-    counted.embedded += row.embedded;
+    counted.known += row.known;
   }
   counts.set(key, counted);
 }

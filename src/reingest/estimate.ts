@@ -36,7 +36,7 @@ const nothing = { tokens_in: 0, tokens_out: 0, embedding_tokens: 0, cost_usd: 0,
 /** A straight line through the earlier runs: so much a run, and so much an octet. */
 function byRuns(measured: Measured, pairs: PairCount): Readonly<Record<Figure, number>> {
   const all = (figure: Figure) => along(measured, figure, pairs.run, pairs.octets);
-  const embedded = share(pairs);
+  const embedded = unknown(pairs);
   return {
     tokens_in: all("tokens_in"),
     tokens_out: all("tokens_out"),
@@ -44,5 +44,57 @@ function byRuns(measured: Measured, pairs: PairCount): Readonly<Record<Figure, n
     cost_usd: all("cost_usd") * embedded,
     seconds: all("seconds"),
     chunks: all("chunks"),
+  };
+}
+
+function along(measured: Measured, figure: Figure, runs: number, octets: number): number {
+  const { mean, slope } = measured[figure];
+  // A line that begins below nothing, or falls, is one of few points that say little: then through the origin, or flat.
+  const rise = Math.max(0, slope ?? 0);
+  const start = mean - rise * measured.octets;
+  return start < 0 ? (mean / measured.octets) * octets : start * runs + rise * octets;
+}
+
+/** The part of the texts whose vectors are not known: what is known costs base nothing. */
+function unknown({ octets, known }: PairCount): number {
+  return octets === 0 ? 1 : (octets - known) / octets;
+}
+
+/** A token of the known models is about four letters of English, or one sign of three octets. */
+const octetsPerToken = 4;
+/** Chunks are cut where texts pause, so they fill about three quarters of their budget of 256 tokens. */
+const tokensPerChunk = 192;
+/** One call is counted a prompt, with an answer of so many tokens. */
+const tokensPerAnswer = 150;
+/** Of one run, before any was measured. */
+const guessedSeconds = { embedding: 0.5, chat: 5, local: 0.05 };
+
+function byLength(pipeline: Pipeline, models: Priced, pairs: PairCount): Readonly<Record<Figure, number>> {
+  return pipeline.kind === "ingestion" ? embedding(models, pairs) : reading(pipeline, models, pairs);
+}
+
+function embedding(models: Priced, pairs: PairCount): Readonly<Record<Figure, number>> {
+  const tokens = pairs.octets / octetsPerToken;
+  const embedding_tokens = models.local ? 0 : tokens * unknown(pairs);
+  return {
+    ...nothing,
+    embedding_tokens,
+    cost_usd: models.costOf({ in: 0, out: 0, embedding: embedding_tokens }),
+    seconds: pairs.run * (models.local ? guessedSeconds.local : guessedSeconds.embedding),
+    chunks: pairs.octets === 0 ? 0 : Math.max(pairs.run, tokens / tokensPerChunk),
+  };
+}
+
+function reading({ prompts }: Pipeline, models: Priced, pairs: PairCount): Readonly<Record<Figure, number>> {
+  if (models.chatName === undefined) return { ...nothing, seconds: pairs.run * guessedSeconds.local };
+  const prompt = Buffer.byteLength(prompts.join("")) / octetsPerToken;
+  const tokens_in = pairs.run * prompt + pairs.octets / octetsPerToken;
+  const tokens_out = pairs.run * tokensPerAnswer * Math.max(1, prompts.length);
+  return {
+    ...nothing,
+    tokens_in,
+    tokens_out,
+    cost_usd: models.costOf({ in: tokens_in, out: tokens_out, embedding: 0 }),
+    seconds: pairs.run * guessedSeconds.chat,
   };
 }

@@ -1,9 +1,15 @@
 import { z } from "zod";
-import type { Pool } from "../db.ts";
-import type { Models } from "../models/models.ts";
+import { type Db, type Pool, transaction } from "../db.ts";
+import { type LiveWorker, listWorkers } from "../ledger/workers.ts";
 import { SourceType } from "../pipeline.ts";
 import type { Registry } from "../registry.ts";
-import { Filters, type ReingestRequest } from "./request.ts";
+import type { ModelNames } from "../store/stamps.ts";
+import type { PairCount } from "./count.ts";
+import { decideAll } from "./decide.ts";
+import { estimate, type Priced } from "./estimate.ts";
+import { notesOn } from "./notes.ts";
+import { Filters, type ReingestRequest, understood } from "./request.ts";
+import { type Scope, scopeOf } from "./scope.ts";
 
 const count = z.int().nonnegative();
 const Basis = z.enum(["measured", "estimated"]);
@@ -50,13 +56,110 @@ export const Plan = z.object({
 });
 export type Plan = z.infer<typeof Plan>;
 
-export type PlanContext = { readonly pool: Pool; readonly registry: Registry; readonly models: Models };
+export type PlanContext = {
+  readonly pool: Pool;
+  readonly registry: Registry;
+  readonly models: ModelNames & Priced & { readonly unpriced: readonly string[] };
+};
 
-/** Plans a reingest: calls no model and enqueues nothing. Throws as `understood` and `scopeOf` do. */
+/**
+ * Plans a reingest: calls no model and enqueues nothing. Throws as `understood` and `scopeOf` do.
+ *
+ * It reads one snapshot of the database, so that its counts belong together, whatever is written meanwhile.
+ */
 export async function planReingest(
-  context: PlanContext,
+  { pool, registry, models }: PlanContext,
   tenant_id: string,
   request: ReingestRequest,
 ): Promise<Plan> {
-  throw new Error("not yet");
+  const filters = understood(registry, request);
+  return await transaction(pool, async (db) => {
+    await db.query("set transaction isolation level repeatable read, read only");
+    const scope = await scopeOf(db, { registry, models }, tenant_id, filters);
+    const counted = await decideAll(db, scope);
+    const rows = await rowsOf(db, { scope, models, pairs: counted.pairs });
+    const duration = durationOf(rows, await listWorkers(db), filters);
+    const totals = { ...totalsOf(rows), entities: counted.seen, seconds: duration.seconds };
+    return { tenant_id, filters, totals, rows, duration, notes: notesOn({ scope, filters, models, rows }) };
+  });
+}
+
+type Costed = { readonly scope: Scope; readonly models: Priced; readonly pairs: readonly PairCount[] };
+
+async function rowsOf(db: Db, { scope, models, pairs }: Costed): Promise<PlanRow[]> {
+  const rows: PlanRow[] = [];
+  for (const considered of [scope.base, ...scope.enrichers]) {
+    for (const each of pairs.filter(({ pipeline }) => pipeline === considered?.pipeline.name)) {
+      if (considered) rows.push(await rowOf(db, scope.tenant_id, { models, considered, pairs: each }));
+    }
+  }
+  return rows;
+}
+
+async function rowOf(db: Db, tenant_id: string, asked: Parameters<typeof estimate>[2]): Promise<PlanRow> {
+  const { octets: _, known: __, ...pairs } = asked.pairs;
+  const figures = await estimate(db, tenant_id, asked);
+  return {
+    ...pairs,
+    chunks: Math.round(figures.chunks),
+    tokens_in: Math.round(figures.tokens_in),
+    tokens_out: Math.round(figures.tokens_out),
+    embedding_tokens: Math.round(figures.embedding_tokens),
+    cost_usd: rounded(figures.cost_usd, 9),
+    seconds: rounded(figures.seconds, 3),
+    basis: figures.basis,
+    measured_runs: figures.measured_runs,
+  };
+}
+
+function totalsOf(rows: readonly PlanRow[]): Omit<Plan["totals"], "entities" | "seconds"> {
+  const sum = (of: (row: PlanRow) => number) => rows.reduce((total, row) => total + of(row), 0);
+  return {
+    pairs: sum(({ entities }) => entities),
+    skipped: sum(({ skipped }) => skipped),
+    run: sum(({ run }) => run),
+    chunks: sum(({ chunks }) => chunks),
+    tokens: sum((row) => row.tokens_in + row.tokens_out + row.embedding_tokens),
+    cost_usd: rounded(
+      sum(({ cost_usd }) => cost_usd),
+      9,
+    ),
+  };
+}
+
+/** What workers are taken to have where none was heard of. */
+const assumedSlots = 8;
+
+function durationOf(
+  rows: readonly PlanRow[],
+  workers: readonly LiveWorker[],
+  { max_runs_per_minute }: Filters,
+): Plan["duration"] {
+  const live = workers.reduce((sum, { concurrency }) => sum + forReingests(concurrency), 0);
+  const slots = live || assumedSlots;
+  const working = rows.reduce((sum, { seconds }) => sum + seconds, 0) / slots;
+  const runs = rows.reduce((sum, { run }) => sum + run, 0);
+  const paced = max_runs_per_minute === undefined ? 0 : (runs / max_runs_per_minute) * 60;
+  const isMeasured = rows.every(({ run, basis }) => run === 0 || basis === "measured");
+  return {
+    seconds: rounded(Math.max(working, paced), 1),
+    slots,
+    basis: isMeasured ? "measured" : "estimated",
+    explanation: [
+      isMeasured ? "by the time that earlier runs took" : "by guessed times where too few runs were measured",
+      live
+        ? `over the ${slots} slots of the workers now alive`
+        : `over ${slots} slots, as no worker is alive`,
+      ...(paced > working ? [`and held to ${max_runs_per_minute} runs a minute`] : []),
+    ].join(", "),
+  };
+}
+
+/** A worker keeps one slot in eight free of reingests, where it has several. */
+function forReingests(concurrency: number): number {
+  return concurrency > 1 ? concurrency - Math.ceil(concurrency / 8) : concurrency;
+}
+
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
 }

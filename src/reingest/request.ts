@@ -78,7 +78,7 @@ function known(registry: Registry, name: string): Pipeline {
   const names = [...registry.keys()];
   const meant = nearest(name, names);
   throw invalid(
-    `unknown pipeline ${JSON.stringify(name)}${meant ? `, did you mean ${meant}?` : ""} There are: ${names.join(", ")}`,
+    `expected pipelines to be of ${names.join(", ")}, got: ${JSON.stringify(name)}${meant ? `; did you mean ${meant}?` : ""}`,
   );
 }
 

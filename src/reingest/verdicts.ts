@@ -36,7 +36,7 @@ export function verdictsOf(scope: Scope, reach: Reach): Statement {
     considered as (${consideredSql(scope, reach, value)}),
     dead as materialized (${deadSql(scope, reach, value)}),
     ${pairsSql(scope, reach, value)}
-    select nth, verdict, count(*)::integer as pairs, sum(octets)::float8 as octets, sum(embedded)::float8 as embedded,
+    select nth, verdict, count(*)::integer as pairs, sum(octets)::float8 as octets, sum(known)::float8 as known,
       null::uuid as source_id, 0 as version, false as has_document, false as base_runs, null::jsonb as metadata,
       ${reach.kind === "page" ? lastInPage : "null::uuid"} as last
     from pair
@@ -49,7 +49,7 @@ export function verdictsOf(scope: Scope, reach: Reach): Statement {
 // Postgres writes all pairs down where it reads them twice, so this is left out where it finds nothing.
 const oneByOneSql = `
     union all
-    select nth, verdict, 1, octets, embedded, source_id, version, has_document, base_runs, metadata, null
+    select nth, verdict, 1, octets, known, source_id, version, has_document, base_runs, metadata, null
     from pair
     where source_id is not null`;
 
@@ -123,7 +123,7 @@ function pairsSql(scope: Scope, reach: Reach, value: Value): string {
   return `
     entity as (
       select page.*, document.source_id is not null as has_document,
-        case when document.has_vectors and document.source_version >= version then octets else 0 end as embedded,
+        case when document.has_vectors and document.source_version >= version then octets else 0 end as known,
         ${fits(base, type) ? verdict(scope, "document") : "null"} as base_verdict
       from page
       left join (
@@ -135,7 +135,7 @@ function pairsSql(scope: Scope, reach: Reach, value: Value): string {
       left join dead on dead.source_id = page.source_id and dead.pipeline = ${value(base?.pipeline.name ?? null)}::text
     ),
     judged as (
-      select entity.source_id, version, octets, embedded, has_document, nth, asks, metadata,
+      select entity.source_id, version, octets, case when nth = 0 then known else 0 end as known, has_document, nth, asks, metadata,
         coalesce(base_verdict = 'run', false) as base_runs,
         case
           when nth = 0 then base_verdict
@@ -152,7 +152,7 @@ function pairsSql(scope: Scope, reach: Reach, value: Value): string {
       left join dead on dead.source_id = entity.source_id and dead.pipeline = considered.pipeline
     ),
     pair as (
-      select nth, verdict, octets, embedded, version, has_document, base_runs,
+      select nth, verdict, octets, known, version, has_document, base_runs,
         case when ${oneByOne(reach)} then source_id end as source_id,
         case when ${oneByOne(reach)} and asks then metadata end as metadata
       from judged

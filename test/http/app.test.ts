@@ -5,11 +5,12 @@ import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { InjectOptions } from "fastify";
 import pino from "pino";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { z } from "zod";
 import { LoregraphError } from "../../src/errors.ts";
 import { listen } from "../../src/http/listen.ts";
 import { Id, PageQuery, Text } from "../../src/http/shapes.ts";
+import { streamRoute } from "../../src/http/stream.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { bearer, openTestApp, type TestApp, testSettings } from "../support/http.ts";
 import { gate, runtime } from "../support/runtime.ts";
@@ -285,6 +286,40 @@ describe("more requests than the setting", () => {
     const asked = async () => (await app.inject("/healthz")).statusCode;
 
     expect([await asked(), await asked(), await asked()]).toEqual([200, 200, 200]);
+  });
+});
+
+describe("an answer that takes a minute", () => {
+  /** What is answered within two minutes of which nobody waits one. */
+  async function within2Minutes(method: "GET" | "POST", options: { exposeHeadRoute?: boolean } = {}) {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { app, ask } = await openTestApp(runtime(database));
+    const { reached, open, pass } = gate();
+    app.route({
+      ...admin,
+      ...options,
+      method,
+      url: "/slow",
+      handler: () => pass().then(() => ({ done: 1 })),
+    });
+    const answer = ask({ method, url: "/slow" });
+    await reached;
+    vi.advanceTimersByTime(120_000);
+    open();
+    return await answer;
+  }
+
+  test("is given up where it is a read", async () => {
+    expect((await within2Minutes("GET")).json()).toMatchObject({ status: 503, code: "OVERLOADED" });
+  });
+
+  test("is waited for where it is a write, which would be done all the same", async () => {
+    expect((await within2Minutes("POST")).json()).toEqual({ done: 1 });
+  });
+
+  test("is waited for where it is a stream", async () => {
+    expect((await within2Minutes("GET", streamRoute)).json()).toEqual({ done: 1 });
   });
 });
 

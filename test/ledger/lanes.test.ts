@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { one } from "../../src/db.ts";
 import { endCancelled, failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
+import { cancelRunsOf } from "../../src/ledger/cancel.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { redriveDeadLetters } from "../../src/ledger/redrive.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
@@ -222,3 +223,28 @@ async function tally({ reingest_id }: Reingest) {
     [reingest_id],
   );
 }
+
+describe("a delivery", () => {
+  test("takes nothing from what its tenant may run, nor is held back by it", async () => {
+    const [tenant_id, pipeline, webhook] = [randomUUID(), newPipeline(), `webhook:${randomUUID()}`];
+    await database.pool.query("insert into tenant_controls (tenant_id, max_running) values ($1, 1)", [
+      tenant_id,
+    ]);
+    await enqueue(2, { pipeline: webhook, tenant_id, priority: 0 });
+    await enqueue(2, { pipeline, tenant_id, priority: 0 });
+    expect(await claim(database.pool, webhook, { pipelines: ["webhook:%"] })).toHaveLength(2);
+
+    expect(await claim(database.pool, pipeline)).toHaveLength(1);
+    expect(await claim(database.pool, pipeline)).toHaveLength(0);
+  });
+
+  test("is still owed about an entity that is gone", async () => {
+    const [tenant_id, pipeline, webhook] = [randomUUID(), newPipeline(), `webhook:${randomUUID()}`];
+    const source_id = randomUUID();
+    await enqueue(1, { pipeline: webhook, tenant_id, source_id });
+    await enqueue(1, { pipeline, tenant_id, source_id });
+
+    expect(await cancelRunsOf(database.pool, tenant_id, [{ source_type: "scene", source_id }])).toBe(1);
+    expect(await claim(database.pool, webhook, { pipelines: [webhook] })).toHaveLength(1);
+  });
+});

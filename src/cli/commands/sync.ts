@@ -2,13 +2,13 @@ import { type Config, readConfig } from "../../config.ts";
 import { LoregraphError } from "../../errors.ts";
 import { loadRegistry } from "../../registry.ts";
 import type { EntitySource } from "../../sources/entity-source.ts";
-import { openMainService } from "../../sources/main-service.ts";
 import { type SyncReport, syncTenant } from "../../sync.ts";
 import { openLog } from "../../telemetry/log.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { print } from "../output.ts";
 import { newCommand, uuid } from "../program.ts";
 import { progressOf } from "../progress.ts";
+import { configuredMainService } from "../runtime.ts";
 import { withSession } from "../session.ts";
 
 export const command = () =>
@@ -40,10 +40,9 @@ export const command = () =>
       });
     });
 
-/** The main service that the settings name. Throws CONFIG_INVALID where they name none. */
-function mainServiceOf({ mainService, maxTextChars }: Config): EntitySource {
-  const { url, ...settings } = mainService;
-  if (url !== undefined) return openMainService({ ...settings, url, maxTextChars });
+function mainServiceOf(config: Config): EntitySource {
+  const source = configuredMainService(config);
+  if (source !== undefined) return source;
   throw new LoregraphError(
     "CONFIG_INVALID",
     "LOREGRAPH_MAIN_SERVICE_URL is not set, so there is no main service to sync with",

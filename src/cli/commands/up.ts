@@ -1,8 +1,8 @@
 import { Option } from "@commander-js/extra-typings";
 import { LoregraphError } from "../../errors.ts";
-import { openApp } from "../../http/app.ts";
 import { isLoopback, type Listening, listen } from "../../http/listen.ts";
 import { type MadeKey, makeKey, revokeKey } from "../../keys/keys.ts";
+import { openApi } from "../api.ts";
 import { print } from "../output.ts";
 import { newCommand, wholeNumber } from "../program.ts";
 import { openRuntime, openWork } from "../runtime.ts";
@@ -31,7 +31,7 @@ async function up(session: Session, { concurrency, ...address }: Options, json: 
   const settings = settingsFor(session, address);
   const context = await openRuntime(session);
   const work = openWork(session, context, { concurrency });
-  const app = await openApp(context, settings);
+  const app = await openApi(session, context, settings);
   const key = session.embedded ? await keyOfThisStart(session) : undefined;
   try {
     const listening = await listen(app, settings);

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { transaction } from "../../db.ts";
+import { contendedTransaction } from "../../db.ts";
 import { SubjectType } from "../../pipeline.ts";
 import { eventsAfter, StoredEvent } from "../../store/events.ts";
 import { redeliver } from "../../webhooks/redeliver.ts";
@@ -103,7 +103,9 @@ export function eventRoutes(
       },
     },
     async ({ params: { tenant_id, id }, body }, reply) => {
-      const webhooks = await transaction(pool, (db) => redeliver(db, tenant_id, id, body?.webhook_id));
+      const webhooks = await contendedTransaction(pool, (db) =>
+        redeliver(db, tenant_id, id, body?.webhook_id),
+      );
       return reply.code(202).send({ webhooks });
     },
   );

@@ -1,0 +1,53 @@
+import type { Filters } from "./request.ts";
+import type { Scope } from "./scope.ts";
+
+type Noted = {
+  readonly scope: Scope;
+  readonly filters: Filters;
+  readonly models: { readonly local: boolean; readonly unpriced: readonly string[] };
+  readonly rows: readonly { readonly run: number; readonly basis: string }[];
+};
+
+/** What a person must know to read the figures of a plan. */
+export function notesOn({ scope, filters, models, rows }: Noted): string[] {
+  const runs = rows.some(({ run }) => run > 0);
+  return [
+    ...scope.leftOut.map(({ pipeline, because }) => `${pipeline} is left out: ${because}`),
+    ...(models.local ? ["the models are local and cost nothing"] : []),
+    ...models.unpriced.map(
+      (model) => `${model} has no price, and is counted as free; LOREGRAPH_PRICES can name one`,
+    ),
+    ...(rows.some(({ run, basis }) => run > 0 && basis === "estimated") ? [byLength] : []),
+    ...(runs ? notesOnBase(scope, filters) : []),
+    ...(filters.source === "main-service" ? [asStored] : []),
+  ];
+}
+
+const byLength =
+  "what is estimated goes by the length of the texts, and takes one call of the model for each prompt of a pipeline";
+
+const asStored = "the entities are counted as they are stored here, before the main service was asked";
+
+function notesOnBase({ base, enrichers, only }: Scope, { force }: Filters): string[] {
+  if (!base) return [...more(enrichers)];
+  return [
+    "vectors that the tenant has already are used again and cost nothing, so a text that changed in part costs less",
+    ...(force ? [] : ["a run whose graph would read just what it read before ends without running it"]),
+    ...(only ? [`what follows from a base run is not held to only: ${only}`] : []),
+    ...more(enrichers),
+  ];
+}
+
+/** Runs that nobody can count before the texts were read. */
+function more(enrichers: Scope["enrichers"]): string[] {
+  const mentioned = enrichers
+    .filter(({ pipeline }) => pipeline.trigger.mentioned)
+    .map((each) => each.pipeline.name);
+  const emitting = enrichers
+    .filter(({ pipeline }) => pipeline.emits.length > 0)
+    .map((each) => each.pipeline.name);
+  return [
+    ...(mentioned.length > 0 ? [`mentions in texts that run may add runs of ${mentioned.join(", ")}`] : []),
+    ...(emitting.length > 0 ? [`events that ${emitting.join(", ")} emits may add runs`] : []),
+  ];
+}
