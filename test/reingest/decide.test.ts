@@ -66,11 +66,18 @@ function namesOf(entities: Readonly<Record<string, NewEntity>>) {
 
 /** The same runtime, with other definitions of its pipelines. */
 function withPipelines(context: Context, ...pipelines: readonly Pipeline[]): Context {
-  return { ...context, registry: new Map([...context.registry, ...pipelines.map((p) => [p.name, p] as const)]) };
+  return {
+    ...context,
+    registry: new Map([...context.registry, ...pipelines.map((p) => [p.name, p] as const)]),
+  };
 }
 
 const withBase = (context: Context, given: Partial<Pipeline>) =>
   withPipelines(context, { ...plainBase, ...given });
+
+function withoutRules({ local: _, ...pipeline }: Pipeline): Pipeline {
+  return pipeline;
+}
 
 describe("what nobody changed", () => {
   test("is skipped", async () => {
@@ -82,7 +89,11 @@ describe("what nobody changed", () => {
   test("runs by force, and enrichers follow from base", async () => {
     const { context, tenant_id, scene } = await setUp();
 
-    const { runs, pairs } = await decideBy(context, await scopeFor(context, tenant_id, { force: true, priority: -7 }), 9);
+    const { runs, pairs } = await decideBy(
+      context,
+      await scopeFor(context, tenant_id, { force: true, priority: -7 }),
+      9,
+    );
 
     expect(runs.map(({ pipeline }) => pipeline)).toEqual(["base", "base", "base"]);
     expect(runs.find(({ source_id }) => source_id === scene.source_id)).toEqual({
@@ -205,9 +216,20 @@ describe("only", () => {
       ...mood(),
       graph: echo(() => Promise.reject(new Error("no")), { name: "mood" }).graph,
     });
-    await enqueueRuns(context.pool, (await decideBy(context, await scopeFor(context, tenant_id, { force: true, pipelines: ["mood"], types: ["scene"] }), 9)).runs);
+    await enqueueRuns(
+      context.pool,
+      (
+        await decideBy(
+          context,
+          await scopeFor(context, tenant_id, { force: true, pipelines: ["mood"], types: ["scene"] }),
+          9,
+        )
+      ).runs,
+    );
     await work(failing);
-    expect((await listRuns(context.pool, { source_id: scene.source_id, limit: 1 }))[0]?.status).toBe("failed");
+    expect((await listRuns(context.pool, { source_id: scene.source_id, limit: 1 }))[0]?.status).toBe(
+      "failed",
+    );
 
     const failed = { runs: ["scene mood"], skipped: 0, run: 1 };
     expect(await names(context, tenant_id, { only: "failed" })).toEqual(failed);
@@ -244,20 +266,33 @@ describe("of all entities, those", () => {
 
   test("that changed at or since a moment", async () => {
     const { context, tenant_id, scene, beat, names } = await setUp();
-    await context.pool.query("update entities set changed_at = '2024-05-01T12:00:00Z' where source_id = $1", [scene.source_id]);
-    await context.pool.query("update entities set changed_at = '2024-05-01T11:59:59Z' where source_id = $1", [beat.source_id]);
+    await context.pool.query("update entities set changed_at = '2024-05-01T12:00:00Z' where source_id = $1", [
+      scene.source_id,
+    ]);
+    await context.pool.query("update entities set changed_at = '2024-05-01T11:59:59Z' where source_id = $1", [
+      beat.source_id,
+    ]);
 
     const asked = { force, types: ["scene", "beat"] as const, changed_since: "2024-05-01T14:00:00+02:00" };
 
-    expect((await names(context, tenant_id, { ...asked, types: [...asked.types] })).runs).toEqual(["scene base"]);
+    expect((await names(context, tenant_id, { ...asked, types: [...asked.types] })).runs).toEqual([
+      "scene base",
+    ]);
   });
 
   test("that were made before the reingest", async () => {
     const { context, tenant_id, names, beat } = await setUp();
-    await context.pool.query("update entities set created_at = '2024-05-01T12:00:00.000001Z' where tenant_id = $1", [tenant_id]);
-    await context.pool.query("update entities set created_at = '2024-05-01T12:00:00Z' where source_id = $1", [beat.source_id]);
+    await context.pool.query(
+      "update entities set created_at = '2024-05-01T12:00:00.000001Z' where tenant_id = $1",
+      [tenant_id],
+    );
+    await context.pool.query("update entities set created_at = '2024-05-01T12:00:00Z' where source_id = $1", [
+      beat.source_id,
+    ]);
 
-    expect((await names(context, tenant_id, { force, created_until: "2024-05-01 12:00:00+00" })).runs).toEqual(["beat base"]);
+    expect(
+      (await names(context, tenant_id, { force, created_until: "2024-05-01 12:00:00+00" })).runs,
+    ).toEqual(["beat base"]);
   });
 
   test("of one tenant", async () => {
@@ -283,44 +318,77 @@ describe("an enricher", () => {
 
     expect(await names(context, tenant_id)).toEqual({ runs: ["no base", "yes base"], skipped: 0, run: 3 });
     await work(context);
-    expect(await names(context, tenant_id, { force: true, pipelines: ["mood"] })).toEqual({ runs: ["yes mood"], skipped: 0, run: 1 });
-    expect(await names(withPipelines(context, { ...told, version: 2 }), tenant_id)).toEqual({ runs: ["yes mood"], skipped: 2, run: 1 });
+    expect(await names(context, tenant_id, { force: true, pipelines: ["mood"] })).toEqual({
+      runs: ["yes mood"],
+      skipped: 0,
+      run: 1,
+    });
+    expect(await names(withPipelines(context, { ...told, version: 2 }), tenant_id)).toEqual({
+      runs: ["yes mood"],
+      skipped: 2,
+      run: 1,
+    });
   });
 
   test("does not follow where base's own condition is not met", async () => {
-    const context = withBase(runtime(database, mood()), { trigger: { on: "entity.changed", when: ({ draft }) => draft !== true } });
+    const context = withBase(runtime(database, mood()), {
+      trigger: { on: "entity.changed", when: ({ draft }) => draft !== true },
+    });
     const tenant_id = randomUUID();
     const [done, draft] = [entity("scene"), entity("scene", { metadata: { draft: true } })];
     await accept(context, tenant_id, [done, draft]);
 
-    expect(await namesOf({ done, draft })(context, tenant_id)).toEqual({ runs: ["done base"], skipped: 0, run: 2 });
+    expect(await namesOf({ done, draft })(context, tenant_id)).toEqual({
+      runs: ["done base"],
+      skipped: 0,
+      run: 2,
+    });
   });
 
   test("whose condition throws is named", async () => {
-    const broken = mood({ trigger: { on: "entity.ingested", when: () => { throw new Error("no such thing"); } } });
+    const broken = mood({
+      trigger: {
+        on: "entity.ingested",
+        when: () => {
+          throw new Error("no such thing");
+        },
+      },
+    });
     const { context, tenant_id } = await setUp();
 
     const scope = await scopeFor(withPipelines(context, { ...broken, version: 2 }), tenant_id);
 
-    await expect(decideBy(context, scope, 100)).rejects.toMatchObject({ code: "PIPELINE_INVALID", message: expect.stringContaining("mood") });
+    await expect(decideBy(context, scope, 100)).rejects.toMatchObject({
+      code: "PIPELINE_INVALID",
+      message: expect.stringContaining("mood"),
+    });
   });
 
   test("under a feature flag is left out until the tenant has it", async () => {
     const { context, tenant_id, names } = await setUp();
-    const flagged = withPipelines(context, mood({ version: 2, trigger: { on: "entity.ingested", types: ["scene"], flag: "moods" } }));
+    const flagged = withPipelines(
+      context,
+      mood({ version: 2, trigger: { on: "entity.ingested", types: ["scene"], flag: "moods" } }),
+    );
 
     expect((await scopeFor(flagged, tenant_id)).leftOut).toEqual([
       { pipeline: "mood", because: "its feature flag moods is off for this tenant" },
     ]);
     expect((await names(flagged, tenant_id)).runs).toEqual([]);
     expect((await names(flagged, tenant_id, { pipelines: ["mood"] })).runs).toEqual([]);
-    await context.pool.query("insert into tenant_controls (tenant_id, flags) values ($1, '{\"moods\": true}')", [tenant_id]);
+    await context.pool.query(
+      "insert into tenant_controls (tenant_id, flags) values ($1, '{\"moods\": true}')",
+      [tenant_id],
+    );
     expect((await names(flagged, tenant_id)).runs).toEqual(["scene mood"]);
   });
 
   test("of other events runs by its name alone", async () => {
     const { context, tenant_id, names } = await setUp();
-    const later = withPipelines(context, says({ name: "later", trigger: { on: "entity.enriched", types: ["scene"] } }));
+    const later = withPipelines(
+      context,
+      says({ name: "later", trigger: { on: "entity.enriched", types: ["scene"] } }),
+    );
 
     expect((await names(later, tenant_id)).runs).toEqual([]);
     expect((await names(later, tenant_id, { pipelines: ["later"] })).runs).toEqual(["scene later"]);
@@ -331,7 +399,11 @@ describe("an enricher", () => {
     const fresh = entity("scene");
     await accept(context, tenant_id, [fresh]);
 
-    const { pairs } = await decideBy(context, await scopeFor(context, tenant_id, { pipelines: ["mood"], types: ["scene"] }), 9);
+    const { pairs } = await decideBy(
+      context,
+      await scopeFor(context, tenant_id, { pipelines: ["mood"], types: ["scene"] }),
+      9,
+    );
 
     expect(pairs).toMatchObject([{ entities: 1, skipped: 1, run: 0 }]);
     expect((await names(context, tenant_id, { only: "missing" })).runs).toEqual(["? base"]);
@@ -339,7 +411,7 @@ describe("an enricher", () => {
 
   test("that needs a chat model is left out where there is none, and refused by its name", async () => {
     const { context, tenant_id, names } = await setUp();
-    const needy = withPipelines(context, { ...mood(), local: undefined });
+    const needy = withPipelines(context, withoutRules(mood()));
 
     expect((await scopeFor(needy, tenant_id)).leftOut).toEqual([
       { pipeline: "mood", because: "it needs a chat model, and none is configured" },
@@ -354,9 +426,23 @@ describe("an enricher", () => {
 
 describe("pages", () => {
   test("of any size decide what one pass decides", async () => {
-    const { context, tenant_id } = await setUp(mood({ trigger: { on: "entity.ingested", when: ({ told }) => told !== false } }), traits());
-    await accept(context, tenant_id, Array.from({ length: 7 }, (_, n) => entity(n % 2 ? "scene" : "character", { metadata: { told: n % 3 > 0 } })));
-    for (const asked of [{}, { force: true }, { only: "missing" }, { types: ["scene", "lore"] }] satisfies Asked[]) {
+    const { context, tenant_id } = await setUp(
+      mood({ trigger: { on: "entity.ingested", when: ({ told }) => told !== false } }),
+      traits(),
+    );
+    await accept(
+      context,
+      tenant_id,
+      Array.from({ length: 7 }, (_, n) =>
+        entity(n % 2 ? "scene" : "character", { metadata: { told: n % 3 > 0 } }),
+      ),
+    );
+    for (const asked of [
+      {},
+      { force: true },
+      { only: "missing" },
+      { types: ["scene", "lore"] },
+    ] satisfies Asked[]) {
       const scope = await scopeFor(context, tenant_id, asked);
       const whole = await decideBy(context, scope, 5_000);
       for (const limit of [1, 2, 3, 10]) {
@@ -373,10 +459,16 @@ describe("pages", () => {
     const { context, tenant_id, scene, mara } = await setUp();
     await accept(context, tenant_id, [{ ...scene, text: "Æther" }, entity("lore", { text: "" })]);
 
-    const { pairs } = await decideBy(context, await scopeFor(context, tenant_id, { force: true, types: ["scene", "character", "lore"] }), 9);
+    const { pairs } = await decideBy(
+      context,
+      await scopeFor(context, tenant_id, { force: true, types: ["scene", "character", "lore"] }),
+      9,
+    );
 
     const octets = Buffer.byteLength(mara.text);
-    expect(pairs.map(({ source_type, pipeline, octets, known }) => ({ source_type, pipeline, octets, known }))).toEqual([
+    expect(
+      pairs.map(({ source_type, pipeline, octets, known }) => ({ source_type, pipeline, octets, known })),
+    ).toEqual([
       { source_type: "character", pipeline: "base", octets, known: octets },
       { source_type: "character", pipeline: "traits", octets, known: 0 },
       { source_type: "lore", pipeline: "base", octets: 0, known: 0 },

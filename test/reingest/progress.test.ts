@@ -35,7 +35,7 @@ test("never goes backwards, whatever is retried, redriven, changed or steered me
     }),
   );
   const tenant_id = randomUUID();
-  await fillTenant(context, tenant_id, 90, { everyNth: 4 });
+  await fillTenant(context, tenant_id, 45, { everyNth: 4 });
   const { reingest, counts } = await startReingest(
     context,
     tenant_id,
@@ -47,10 +47,10 @@ test("never goes backwards, whatever is retried, redriven, changed or steered me
   const seen: Progress[] = [];
   for (let looks = 1; !hasEnded(seen.at(-1)?.status ?? "planned"); looks++) {
     seen.push(await progressOf(database.pool, reingest));
-    if (looks % 7 === 0) await redriveDeadLetters(database.pool, { tenant_id });
+    if (looks % 7 === 0) await redriveDeadLetters(database.pool, { tenant_id, limit: 1 });
     if (looks % 11 === 0) await change(context, tenant_id, looks);
     if (looks % 16 === 0) await pauseAndResume(context, reingest);
-    await delay(5);
+    await delay(10);
   }
 
   for (const [at, later] of seen.entries()) {
@@ -73,7 +73,7 @@ test("never goes backwards, whatever is retried, redriven, changed or steered me
 async function change(context: ReturnType<typeof runtime>, tenant_id: string, n: number): Promise<void> {
   const { rows } = await database.pool.query(
     "select source_id, title, metadata from entities where tenant_id = $1 order by source_id offset $2 limit 1",
-    [tenant_id, n % 90],
+    [tenant_id, n % 45],
   );
   const entities = [scene({ ...rows[0], text: `Another text ${n}.` })];
   await acceptEntities(database.pool, context.registry, { tenant_id, source: "test", entities });

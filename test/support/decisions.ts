@@ -36,21 +36,26 @@ export async function decideAtOnce({ pool }: Context, scope: Scope): Promise<Cou
 
 /** The sum of counts, in an order of its own. */
 function added(pages: readonly Counted[]): Counted {
-  const byPair = Map.groupBy(
-    pages.flatMap(({ pairs }) => pairs),
-    ({ source_type, pipeline }) => `${source_type} ${pipeline}`,
-  );
+  const sum = <Item>(items: readonly Item[], of: (item: Item) => number) =>
+    items.reduce((total, item) => total + of(item), 0);
+  const pairs = Object.entries(
+    Object.groupBy(
+      pages.flatMap((page) => page.pairs),
+      ({ source_type, pipeline }) => `${source_type} ${pipeline}`,
+    ),
+  ).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return {
-    seen: pages.reduce((sum, { seen }) => sum + seen, 0),
-    skipped: pages.reduce((sum, { skipped }) => sum + skipped, 0),
-    pairs: [...byPair.keys()].toSorted().map((key) =>
-      (byPair.get(key) ?? []).reduce((sum, pair) => ({
-        ...sum,
-        entities: sum.entities + pair.entities,
-        skipped: sum.skipped + pair.skipped,
-        run: sum.run + pair.run,
-        octets: sum.octets + pair.octets,
-        known: sum.known + pair.known,
+    seen: sum(pages, ({ seen }) => seen),
+    skipped: sum(pages, ({ skipped }) => skipped),
+    pairs: pairs.flatMap(([, same = []]) =>
+      same.slice(0, 1).map(({ source_type, pipeline }) => ({
+        source_type,
+        pipeline,
+        entities: sum(same, ({ entities }) => entities),
+        skipped: sum(same, ({ skipped }) => skipped),
+        run: sum(same, ({ run }) => run),
+        octets: sum(same, ({ octets }) => octets),
+        known: sum(same, ({ known }) => known),
       })),
     ),
   };
