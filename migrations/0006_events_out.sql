@@ -6,7 +6,7 @@
 -- are read in the order (transaction, id), up to the oldest transaction that still writes.
 alter table events add column transaction_id bigint not null default pg_current_xact_id()::text::bigint;
 update events set transaction_id = 0;
-comment on column events.transaction_id is 'Who wrote it; 0 once that number means nothing any more, as in a restored copy';
+comment on column events.transaction_id is 'Who wrote it; 0 or less where that number means nothing any more, as in a restored copy';
 create index events_in_order on events (tenant_id, transaction_id, id);
 
 create table webhooks (

@@ -19,7 +19,7 @@ const commands = {
     load: () => import("./commands/inspect.ts"),
   },
   up: {
-    summary: "answer the HTTP API and run pipelines, in one process",
+    summary: "answer the HTTP API and run pipelines: everything by one command",
     load: () => import("./commands/up.ts"),
   },
   worker: { summary: "run pipelines until told to stop", load: () => import("./commands/worker.ts") },

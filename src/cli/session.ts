@@ -55,7 +55,7 @@ export async function withSession<Result>(
 /** What is sent to a whole group of processes arrives twice: from the sender, and passed on by a parent. */
 const echoMs = 500;
 
-/** The first SIGINT or SIGTERM asks `work` to end, so that it leaves nothing behind; a second one ends the process. */
+/** The first SIGINT or SIGTERM, or the end of a parent that kept a channel to us, asks `work` to end, so that it leaves nothing behind; a second one ends the process. */
 function heedSignals(): { readonly signal: AbortSignal; forget(): void } {
   const asked = new AbortController();
   let first: { readonly name: NodeJS.Signals; readonly at: number } | undefined;
@@ -65,8 +65,11 @@ function heedSignals(): { readonly signal: AbortSignal; forget(): void } {
     first ??= { name, at };
     asked.abort(new Interrupted());
   };
-  process.on("SIGINT", hear).on("SIGTERM", hear);
-  return { signal: asked.signal, forget: () => void process.off("SIGINT", hear).off("SIGTERM", hear) };
+  const orphaned = () => asked.abort(new Interrupted());
+  process.on("SIGINT", hear).on("SIGTERM", hear).on("disconnect", orphaned);
+  process.channel?.unref();
+  const forget = () => void process.off("SIGINT", hear).off("SIGTERM", hear).off("disconnect", orphaned);
+  return { signal: asked.signal, forget };
 }
 
 /** Resolves when the signal fires. */

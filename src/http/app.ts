@@ -67,7 +67,17 @@ export async function openApp(
   searchRoutes(app, services);
   eventRoutes(app, services);
   webhookRoutes(app, services);
+  closeInTime(app);
   return app;
+}
+
+/** How long answers under way may take to end, in milliseconds; who connected and asks nothing waits no longer. */
+const closingMs = 5_000;
+
+function closeInTime(app: App): void {
+  app.addHook("preClose", async () => {
+    setTimeout(() => app.server.closeAllConnections(), closingMs).unref();
+  });
 }
 
 /** One line an answer, with the path as its route has it: what was searched for is nobody's affair. */

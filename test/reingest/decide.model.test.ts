@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import type { Pipeline } from "../../src/pipeline.ts";
-import type { Only } from "../../src/reingest/request.ts";
+import type { Only, ReingestRequest } from "../../src/reingest/request.ts";
 import { makerOf } from "../../src/store/stamps.ts";
 import type { Context } from "../../src/worker/context.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
@@ -65,12 +65,12 @@ const Asked = fc
     {
       force: fc.boolean(),
       only: fc.constantFrom<Only>("stale", "failed", "missing"),
-      pipelines: fc.constantFrom(["base"], ["any"], ["scenes", "told"]),
+      pipelines: fc.constantFrom<string[]>(["base"], ["any"], ["scenes", "told"]),
     },
     { requiredKeys: [] },
   )
   .filter(({ force, only }) => !(force && only === "missing"));
-type Asked = typeof Asked extends fc.Arbitrary<infer Value> ? Value : never;
+type Asked = Partial<Pick<ReingestRequest, "force" | "only" | "pipelines">>;
 
 /** The rule in plain words. */
 function reference(entity: Entity, { force = false, only, pipelines = ["base"] }: Asked) {

@@ -125,12 +125,13 @@ type LimitOptions = {
   readonly maxRunsPerMinute?: number | undefined;
 };
 
-function limitsOf({ maxCost, maxTokens, maxRunsPerMinute }: LimitOptions): Limits {
-  return parsed(ReingestRequest.pick({ max_cost_usd: true, max_tokens: true, max_runs_per_minute: true }), {
-    max_cost_usd: maxCost,
-    max_tokens: maxTokens,
-    max_runs_per_minute: maxRunsPerMinute,
-  });
+function limitsOf(options: LimitOptions): Limits {
+  const shape = ReingestRequest.pick({ max_cost_usd: true, max_tokens: true, max_runs_per_minute: true });
+  return parsed(shape, limitFields(options));
+}
+
+function limitFields({ maxCost, maxTokens, maxRunsPerMinute }: LimitOptions) {
+  return { max_cost_usd: maxCost, max_tokens: maxTokens, max_runs_per_minute: maxRunsPerMinute };
 }
 
 type StartOptions = LimitOptions & {
@@ -203,7 +204,7 @@ function requestOf({
     batch_size: batch,
     dry_run: dryRun,
     changed_since: since === undefined ? undefined : moment(since),
-    ...limitsOf(rest),
+    ...limitFields(rest),
   });
 }
 

@@ -5,21 +5,28 @@ import { type MadeKey, makeKey, revokeKey } from "../../keys/keys.ts";
 import { openApi } from "../api.ts";
 import { print } from "../output.ts";
 import { newCommand, wholeNumber } from "../program.ts";
-import { openRuntime, openWork } from "../runtime.ts";
+import { openRuntime } from "../runtime.ts";
 import { aborted, type Session, withSession } from "../session.ts";
+import { keepWorker, type WorkerProcess } from "../worker-process.ts";
 
-/** Answers may ask the database so often at once, beside what the work needs. */
-const answers = 8;
+/** How many answers may ask the database at once. */
+const connections = 16;
 
 export const command = () =>
-  newCommand("up", "answer the HTTP API and run pipelines, in one process", "loregraph up --concurrency 16")
+  newCommand(
+    "up",
+    "answer the HTTP API and run pipelines: everything by one command",
+    "loregraph up --concurrency 16",
+  )
     .addOption(new Option("--host <address>", "where to listen; default: LOREGRAPH_HOST"))
     .option("--port <n>", "on which port; default: LOREGRAPH_PORT", wholeNumber("--port", 0))
     .option("--concurrency <n>", "how many graphs at a time", wholeNumber("--concurrency", 1), 8)
     .action(async ({ json, ...options }) => {
-      const connections = options.concurrency + 12 + answers;
       await withSession((session) => up(session, options, json), { connections });
     });
+
+/** What a worker needs to end beyond the time that it lets attempts end in, in milliseconds. */
+const graceMs = 15_000;
 
 type Options = {
   readonly host?: string | undefined;
@@ -30,18 +37,17 @@ type Options = {
 async function up(session: Session, { concurrency, ...address }: Options, json: true | undefined) {
   const settings = settingsFor(session, address);
   const context = await openRuntime(session);
-  const work = openWork(session, context, { concurrency });
   const app = await openApi(session, context, settings);
   const key = session.embedded ? await keyOfThisStart(session) : undefined;
+  let worker: WorkerProcess | undefined;
   try {
     const listening = await listen(app, settings);
-    await work.start();
+    worker = keepWorker(["--concurrency", String(concurrency)], context.log);
     print({ ...listening, key: key?.token ?? null }, json, () => asText(listening, key));
     await aborted(session.signal);
     context.log.info("closing");
   } finally {
-    await app.close();
-    await work.stop();
+    await Promise.all([app.close(), worker?.stop(session.config.drainMs + graceMs)]);
     if (key) await revokeKey(session.pool, key.key.id);
   }
 }

@@ -129,11 +129,11 @@ export function reingestRoutes(app: App, services: Services): void {
         summary: "Let a paused reingest go on, under higher limits where some are given",
         tags,
         params: OfOne,
-        body: Limits.optional(),
+        body: Limits.nullish(),
         response: { 200: ShownReingest },
       },
     },
-    async ({ params, body }) => view(await resumeReingest(services, params, body)),
+    async ({ params, body }) => view(await resumeReingest(services, params, body ?? {})),
   );
 
   const open = openStreams(app);
