@@ -103,7 +103,10 @@ create index pending_lanes on pipeline_runs (
 create index open_runs_by_reingest on pipeline_runs (tenant_id, reingest_id, status)
   where reingest_id is not null and status in ('pending', 'running', 'waiting');
 
--- Who looks at the ledger asks for what failed, what waits for a person, and what ended lately.
+-- Who looks at the ledger asks for what failed, also of the entities of a page, what waits for a person, and what ended
+-- lately.
+create index dead_letters_by_entity on pipeline_runs (tenant_id, source_type, source_id, pipeline)
+  where status = 'failed';
 create index failed_runs on pipeline_runs (tenant_id, id) where status = 'failed';
 create index waiting_runs on pipeline_runs (tenant_id, id) where status = 'waiting';
 drop index runs_by_end;

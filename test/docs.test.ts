@@ -65,7 +65,18 @@ test("the README lists every setting with its default", async () => {
 });
 
 test("links between the project's own pages lead somewhere", async () => {
-  const pages = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/cli.md", "docs/benchmarks.md", "docs/http.md", "docs/errors.md", "docs/webhooks.md", "docs/main-service.md", "docs/reingest.md"];
+  const pages = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/cli.md",
+    "docs/benchmarks.md",
+    "docs/http.md",
+    "docs/errors.md",
+    "docs/webhooks.md",
+    "docs/main-service.md",
+    "docs/reingest.md",
+  ];
   for (const page of pages) {
     const links = [...(await read(page)).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link = ""]) => link);
     for (const link of links)

@@ -3,7 +3,7 @@ import fastify, { type FastifyBaseLogger, LogController, type RouteOptions } fro
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { HttpSettings } from "../config.ts";
 import { authorizeRoutes, identifyCallers } from "./auth.ts";
-import { readJsonAlone } from "./body.ts";
+import { readJsonAlone, refuseStrays } from "./body.ts";
 import { addDocs } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { answerOnce } from "./idempotency.ts";
@@ -50,6 +50,7 @@ export async function openApp(
   identifyCallers(app, services);
   await limitRates(app, settings);
   authorizeRoutes(app);
+  refuseStrays(app);
   answerOnce(app, services);
   answerProblems(app);
   limitReads(app);

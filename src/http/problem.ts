@@ -19,7 +19,10 @@ export const Problem = z
     solve: z.string().describe("What to do about it"),
     retry: z.boolean().describe("Is the same request worth sending again?"),
     instance: z.string().describe("The request's id, as the log has it"),
-    errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+    errors: z
+      .array(z.object({ path: z.string(), message: z.string() }))
+      .optional()
+      .describe("The first 20 mistakes"),
   })
   .meta({
     id: "Problem",
@@ -122,10 +125,14 @@ function known(error: unknown): Known {
     : { code, message: (error as Error).message };
 }
 
+/** How many mistakes are named, and how much of each: a body of 8 MiB can hold a hundred thousand. */
+const mostErrors = 20;
+const longestText = 500;
+
 function invalid({ validation, validationContext }: FastifyError): Known {
-  const errors = (validation ?? []).map(({ instancePath, message = "is wrong" }) => ({
-    path: `${validationContext ?? "request"}${instancePath}`,
-    message,
+  const errors = (validation ?? []).slice(0, mostErrors).map(({ instancePath, message = "is wrong" }) => ({
+    path: `${validationContext ?? "request"}${instancePath}`.slice(0, longestText),
+    message: message.slice(0, longestText),
   }));
   const message = errors.map((each) => `${each.path}: ${each.message}`).join("; ");
   return { code: "INPUT_INVALID", message: message.slice(0, 2_000), errors };

@@ -53,5 +53,5 @@ const enqueuePageSql = `
     ${coalesced}
     returning reingest_id
   ),
-  woken as materialized (select pg_notify(current_schema() || '_runs', ''))
+  woken as materialized (select pg_notify(current_schema() || '_runs', 'graphs'))
   select count(*) filter (where reingest_id = $2) as own from enqueued, woken`;

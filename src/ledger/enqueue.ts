@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Db, many } from "../db.ts";
+import { coalesced } from "./coalesce.ts";
 import type { RunRequest } from "./run.ts";
 
 const Enqueued = z.object({ id: z.guid(), is_new: z.boolean() });
@@ -14,9 +15,21 @@ export type Enqueued = z.infer<typeof Enqueued>;
  */
 export async function enqueueRuns(db: Db, requests: readonly RunRequest[]): Promise<readonly Enqueued[]> {
   if (requests.length === 0) return [];
-  const enqueued = await many(db, Enqueued, enqueueSql, [JSON.stringify(requests)]);
-  await wakeWorkers(db);
-  return enqueued;
+  return await many(db, Enqueued, enqueueSql, [JSON.stringify(requests), workOf(requests)]);
+}
+
+/** What a worker does: it runs graphs, or delivers events to subscribers. */
+export type Work = "graphs" | "deliveries";
+
+/** Is it a delivery, or the pattern of all of them, rather than a graph? */
+export function isDelivery(pipeline: string): boolean {
+  return pipeline.startsWith("webhook:");
+}
+
+function workOf(requests: readonly RunRequest[]): Work | "" {
+  const deliveries = requests.filter(({ pipeline }) => isDelivery(pipeline)).length;
+  if (deliveries === 0) return "graphs";
+  return deliveries === requests.length ? "deliveries" : "";
 }
 
 /** Tells every listening worker, when the transaction commits, that there may be something to claim. */
@@ -26,26 +39,20 @@ export async function wakeWorkers(db: Db): Promise<void> {
 
 // Sorted by key, so that two transactions that enqueue the same runs lock them in the same order.
 const enqueueSql = `
-  insert into pipeline_runs as run
-    (tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
-     reingest_id, force)
-  select distinct on (tenant_id, pipeline, source_type, source_id)
-    tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
-    reingest_id, coalesce(force, false)
-  from jsonb_to_recordset($1) as wanted (
-    tenant_id uuid, source_type text, source_id uuid, pipeline text, source_version integer,
-    priority integer, max_attempts integer, cause_event bigint, parent_run_id uuid, reingest_id uuid, force boolean
-  )
-  order by tenant_id, pipeline, source_type, source_id, source_version desc
-  on conflict (tenant_id, pipeline, source_type, source_id) where status = 'pending'
-  do update set
-    source_version = greatest(run.source_version, excluded.source_version),
-    priority       = greatest(run.priority, excluded.priority),
-    max_attempts   = excluded.max_attempts,
-    cause_event    = excluded.cause_event,
-    parent_run_id  = excluded.parent_run_id,
-    reingest_id    = case when run.reingest_id is not null then excluded.reingest_id end,
-    force          = run.force or excluded.force,
-    attempt        = case when excluded.source_version > run.source_version then 0 else run.attempt end,
-    run_after      = case when excluded.source_version > run.source_version then now() else run.run_after end
-  returning id, xmax = 0 as is_new`;
+  with enqueued as (
+    insert into pipeline_runs as run
+      (tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
+       reingest_id, force)
+    select distinct on (tenant_id, pipeline, source_type, source_id)
+      tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
+      reingest_id, coalesce(force, false)
+    from jsonb_to_recordset($1) as wanted (
+      tenant_id uuid, source_type text, source_id uuid, pipeline text, source_version integer,
+      priority integer, max_attempts integer, cause_event bigint, parent_run_id uuid, reingest_id uuid, force boolean
+    )
+    order by tenant_id, pipeline, source_type, source_id, source_version desc
+    ${coalesced}
+    returning id, xmax = 0 as is_new
+  ),
+  woken as materialized (select pg_notify(current_schema() || '_runs', $2))
+  select enqueued.* from enqueued, woken`;

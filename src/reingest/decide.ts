@@ -71,7 +71,7 @@ async function decideType(db: Db, tally: Tally, reach: Reach): Promise<void> {
   await db.query("close verdicts");
 }
 
-const batch = 5_000;
+const batch = 1_000;
 
 /** Adds what is to be enqueued to `runs`. @returns the last entity of the page, or null where it is empty. */
 async function decideNext(db: Db, tally: Tally, reach: Reach, runs: RunRequest[]): Promise<string | null> {

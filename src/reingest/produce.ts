@@ -61,7 +61,7 @@ const pageSettings = "set local synchronous_commit = off; set local random_page_
 /** Somebody paused or ended the reingest, or went on with it, since it was read. */
 class Overtaken extends Error {}
 
-export function placeOf({ cursor }: Pick<Unproduced, "cursor">): Place {
+function placeOf({ cursor }: Pick<Unproduced, "cursor">): Place {
   return cursor ?? startingPlace;
 }
 

@@ -43,7 +43,7 @@ const dueSql = `
   where r.status = 'running' and (${limitReached} is not null or ${isDone})`;
 
 /** The pairs that are settled: what follows from base runs counts as far as it was decided that it would. */
-export const settledPairs = `least(r.total, r.skipped + used.ended - used.follow_on
+const settledPairs = `least(r.total, r.skipped + used.ended - used.follow_on
   + least(used.follow_on, coalesce((r.cursor ->> 'follows')::bigint, 0)))`;
 
 async function complete(db: Db, registry: Registry, { tenant_id, id }: ReingestKey): Promise<void> {

@@ -39,9 +39,9 @@ export class Claims {
     const { slots, bell, pollMs, context } = this.#claiming;
     for (let failures = 0; !signal.aborted; ) {
       try {
-        const claimed = await this.#look(signal);
+        const foundAll = await this.#look(signal);
         failures = 0;
-        if (claimed === 0 || slots.free === 0) await bell.wait(pollMs);
+        if (foundAll || slots.free === 0) await bell.wait(pollMs);
       } catch (error) {
         context.log.warn({ kind: kindOf(error), failures }, "claim-failed");
         await pause(Math.min(5_000, 100 * 2 ** failures++), signal);
@@ -57,14 +57,18 @@ export class Claims {
     await idle;
   }
 
-  /** Claims what there is; where nothing is due and nothing runs, tells those who asked before. */
-  async #look(signal: AbortSignal): Promise<number> {
+  /**
+   * Claims what there is; where nothing is due and nothing runs, tells those who asked before.
+   *
+   * @returns whether that was all: it found less than there was room for.
+   */
+  async #look(signal: AbortSignal): Promise<boolean> {
     const asked = this.#idleWaiters.length;
     // An attempt that ends meanwhile may leave work that this look is too early to see; its end makes another look.
-    const { empty } = this.#claiming.slots;
+    const { empty, free } = this.#claiming.slots;
     const claimed = await this.#claim(signal);
     if (claimed === 0 && empty) this.#tellIdle(asked);
-    return claimed;
+    return claimed < free;
   }
 
   #tellIdle(asked: number): void {

@@ -3,8 +3,8 @@ import { z } from "zod";
 import { pause } from "./pause.ts";
 
 export type Heard = {
-  /** There may be something to claim. */
-  readonly onRuns: () => void;
+  /** There may be something to claim; of one kind of work, or of any where it is empty. */
+  readonly onRuns: (work: string) => void;
   /** Somebody asks to cancel this run. */
   readonly onCancel: (run: string) => void;
   /** The connection was lost; it is being made again. */
@@ -64,7 +64,7 @@ export class Listener {
       await client.connect();
       await client.query(`listen ${this.#schema}_runs; listen ${this.#schema}_cancels`);
       onListening();
-      this.#heard.onRuns();
+      this.#heard.onRuns("");
       await ended;
     } finally {
       await client.end().catch(() => {}); // a lost connection cannot be closed any more
@@ -72,7 +72,7 @@ export class Listener {
   }
 
   #hear(channel: string, payload: string): void {
-    if (channel === `${this.#schema}_runs`) this.#heard.onRuns();
+    if (channel === `${this.#schema}_runs`) this.#heard.onRuns(payload);
     else if (z.guid().safeParse(payload).success) this.#heard.onCancel(payload);
   }
 }

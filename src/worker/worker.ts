@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
+import { isDelivery, type Work } from "../ledger/enqueue.ts";
 import { countOpenRuns } from "../ledger/read.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import { noUsage } from "../pipeline.ts";
@@ -90,8 +91,9 @@ export class Worker {
     });
     const note = { worker, pipelines, concurrency };
     this.#heartbeat = new Heartbeat({ url, schema: context.schema, log: context.log, note, slots, leaseMs });
+    const work: Work = pipelines.some(isDelivery) ? "deliveries" : "graphs";
     this.#listener = new Listener(url, context.schema, {
-      onRuns: () => bell.ring(),
+      onRuns: (what) => (what === "" || what === work ? bell.ring() : undefined),
       onCancel: (id) => slots.stop("cancelled", (run) => run.id === id),
       onLost: () => context.log.warn("notifications-lost"),
     });

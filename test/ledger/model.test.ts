@@ -28,6 +28,8 @@ type ModelRun = {
   status: Status;
   attempt: number;
   started: boolean;
+  /** Which of all endings was its own, where it has ended. */
+  ended: number;
   cancelAsked: boolean;
   due: boolean;
   token: string | undefined;
@@ -131,6 +133,7 @@ function fresh(key: number, version: number): ModelRun {
     status: "pending",
     attempt: 0,
     started: false,
+    ended: 0,
     cancelAsked: false,
     due: true,
     token: undefined,
@@ -226,8 +229,20 @@ function givenUp({ cancelAsked }: ModelRun, spent: boolean, superseded: boolean)
   return superseded ? "cancelled" : "pending";
 }
 
+/** Counts what has ended, or left its attempt, in order. */
+let clock = 0;
+
 function leave(run: ModelRun, status: Status, attempt: number): void {
-  Object.assign(run, { status, attempt, started: false, cancelAsked: false, token: undefined, due: true });
+  clock += 1;
+  Object.assign(run, {
+    status,
+    attempt,
+    ended: clock,
+    started: false,
+    cancelAsked: false,
+    token: undefined,
+    due: true,
+  });
 }
 
 /** A worker dies: its lease expires, and somebody reaps. */
@@ -264,11 +279,17 @@ async function redrive({ pipeline }: Ledger, model: Model): Promise<void> {
   const dead = [0, 1].flatMap((key) => {
     const newest = [...model.runs]
       .sort(([a], [b]) => (a < b ? 1 : -1))
-      .find(([, run]) => run.key === key && run.status === "failed");
+      .find(([, run]) => run.key === key && run.status === "failed" && !isHealed(run, model));
     return newest && !pendingOf(model, key) ? [newest[1]] : [];
   });
   expect(redriven).toBe(dead.length);
   for (const run of dead) leave(run, "pending", 0);
+}
+
+function isHealed(dead: ModelRun, { runs }: Model): boolean {
+  return [...runs.values()].some(
+    (run) => run.key === dead.key && run.status === "success" && run.ended > dead.ended,
+  );
 }
 
 function pendingOf({ runs }: Model, key: number): ModelRun | undefined {

@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { transaction } from "../../src/db.ts";
-import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
+import { failAttempt, parkRun, startAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import { cancelRun, cancelRunsOf } from "../../src/ledger/cancel.ts";
+import { listCauses } from "../../src/ledger/causes.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { redriveDeadLetters } from "../../src/ledger/redrive.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
@@ -199,6 +200,36 @@ describe("redriving", () => {
     expect(await redriveDeadLetters(database.pool, { pipeline: older.pipeline })).toBe(1);
     expect((await runOf(database.pool, older)).status).toBe("failed");
     expect((await runOf(database.pool, newer)).status).toBe("pending");
+  });
+
+  test("leaves a dead letter alone that a later run of its key has healed", async () => {
+    const run = await deadLetter();
+    const later = await started(database.pool, again(run));
+    await succeedRun(database.pool, later, { outcome: "duplicate_skipped", stamp, usage: noUsage });
+
+    expect(await listCauses(database.pool, { tenant_id: run.tenant_id })).toEqual([]);
+    expect(await redriveDeadLetters(database.pool, { pipeline: run.pipeline })).toBe(0);
+    expect((await runOf(database.pool, run)).status).toBe("failed");
+  });
+
+  test("takes a dead letter that failed after another run of its key had ended well", async () => {
+    const run = await deadLetter();
+    const later = await started(database.pool, again(run));
+    await redriveDeadLetters(database.pool, { pipeline: run.pipeline });
+    await succeedRun(database.pool, later, { outcome: "completed", stamp, usage: noUsage });
+    const retried = only(await claim(database.pool, run.pipeline));
+    await startAttempt(database.pool, retried, stamp);
+    await failAttempt(database.pool, retried, {
+      code: "GRAPH_FAILED",
+      message: "no",
+      retryInMs: null,
+      counts: true,
+      usage: noUsage,
+    });
+
+    expect(retried.id).toBe(run.id);
+    expect(await listCauses(database.pool, { tenant_id: run.tenant_id })).toMatchObject([{ runs: 1 }]);
+    expect(await redriveDeadLetters(database.pool, { pipeline: run.pipeline })).toBe(1);
   });
 
   test("takes no more than its limit", async () => {

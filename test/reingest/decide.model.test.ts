@@ -193,6 +193,6 @@ test("decides about any state as the plain rule does, in pages and at once", asy
         expect(await decideAtOnce(context, scope)).toEqual({ seen, skipped, pairs });
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 80 },
   );
 }, 60_000);

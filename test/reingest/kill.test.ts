@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Pool } from "../../src/db.ts";
 import { sha256 } from "../../src/hash.ts";
 import type { Reingest } from "../../src/reingest/reingest.ts";
@@ -9,7 +8,7 @@ import { startProcess } from "../support/process.ts";
 import { fillTenant, filters, newReingest, startProducer, untilReingest } from "../support/reingests.ts";
 import { runtime } from "../support/runtime.ts";
 
-const [kills, entities] = [6, 2_000];
+const [kills, entities] = [5, 4_000];
 
 test("a producer that is killed again and again loses no pair and enqueues none twice", {
   timeout: 60_000,
@@ -24,7 +23,7 @@ test("a producer that is killed again and again loses no pair and enqueues none 
   await untilProduced(calm.pool, undisturbed);
   let midway = 0;
   for (let n = 0; n < kills; n++) {
-    await startAndKill(stormy.url, fraction(seed, n) * 120);
+    await killAfter(stormy, fraction(seed, n) * 200);
     if (await isMidway(stormy.pool)) midway++;
   }
   expect(midway).toBeGreaterThan(0);
@@ -46,11 +45,17 @@ async function untilProduced(pool: Pool, reingest: Reingest): Promise<void> {
   await untilReingest(pool, reingest, ({ produced_at }) => produced_at !== null);
 }
 
-async function startAndKill(url: string, afterMs: number): Promise<void> {
+/** Kills a producer once it has decided about so many more entities. */
+async function killAfter({ pool, url }: TestDatabase, more: number): Promise<void> {
+  const before = await decidedIn(pool);
   const producer = startProcess("killable-producer.ts", [url]);
-  await producer.line();
-  await delay(afterMs);
+  await vi.waitUntil(async () => (await decidedIn(pool)) > before + more, { timeout: 15_000, interval: 3 });
   await producer.kill("SIGKILL");
+}
+
+async function decidedIn(pool: Pool): Promise<number> {
+  const { rows } = await pool.query("select skipped + enqueued as decided from reingests");
+  return Number(rows[0].decided);
 }
 
 async function isMidway(pool: Pool): Promise<boolean> {

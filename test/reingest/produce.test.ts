@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { LoregraphError } from "../../src/errors.ts";
 import { coalesced } from "../../src/ledger/coalesce.ts";
@@ -152,6 +153,20 @@ describe("producing", () => {
     expect(await runs()).toHaveLength(300);
   });
 
+  test("goes on when the connection that holds it ends", async () => {
+    await fillTenant(context, tenant_id, 40);
+    const reingest = await planned();
+    startProducer(context, database, { pendingBound: 15 });
+    await untilReingest(database.pool, reingest, ({ enqueued }) => enqueued === 20);
+    const { rows } = await database.pool.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'loregraph producer locks'",
+    );
+    await using _worker = startWorker(context, database);
+
+    expect(rows).toHaveLength(1);
+    expect(await untilEnded(database.pool, reingest)).toMatchObject({ status: "completed", done: 40 });
+  });
+
   test("undoes a page whose place another has left behind", async () => {
     await fillTenant(context, tenant_id, 30);
     const reingest = await planned();
@@ -241,7 +256,6 @@ describe("producing", () => {
   });
 
   test("coalesces as every enqueueing does", async () => {
-    const { readFile } = await import("node:fs/promises");
     const squeezed = (text: string) => text.replace(/\s+/g, " ").trim();
     const enqueue = await readFile("src/ledger/enqueue.ts", "utf8");
 

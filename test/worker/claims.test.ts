@@ -64,7 +64,10 @@ test("an attempt that ends during a look may leave work that the look did not se
     slots,
     bell,
     pollMs: 3_600_000,
-    onClaimed: () => order.push("claimed"),
+    onClaimed: (run) => {
+      order.push("claimed");
+      slots.fill(run, async () => {});
+    },
   });
   const idle = claims.untilIdle().then(() => order.push("idle"));
   const claiming = claims.keepClaiming(stopped.signal);

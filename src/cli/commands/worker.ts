@@ -7,6 +7,9 @@ import { list, newCommand, wholeNumber } from "../program.ts";
 import { chosenPipelines, openRuntime, openWork } from "../runtime.ts";
 import { aborted, type Session, unlessAway, withSession } from "../session.ts";
 
+/** Attempts wait for models most of the time: these many serve hundreds of them, and Postgres has a hundred for all. */
+const mostConnections = 40;
+
 export const command = () =>
   newCommand(
     "worker",
@@ -18,7 +21,7 @@ export const command = () =>
     .option("--until-idle", "end when nothing is left to do")
     .action(async ({ json, ...options }) => {
       // A commit and a checkpoint of each slot, the claims, the tidying and the deliveries may meet.
-      const connections = options.concurrency + 12;
+      const connections = Math.min(options.concurrency + 12, mostConnections);
       await withSession((session) => work(session, options, json), { connections });
     });
 

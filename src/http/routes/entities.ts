@@ -15,10 +15,17 @@ type EntityKey = z.infer<typeof EntityKey>;
 /** Deeper than anybody nests on purpose, and less than what Postgres and a recursive walk can bear. */
 const deepest = 100;
 
+/** In UTF-16 code units of JSON. It goes with every event and stands in every list: what is long is text. */
+const longestMetadata = 65_536;
+
 const GivenMetadata = z
   .record(z.string(), z.unknown())
   .refine((metadata) => isNestedAtMost(deepest, metadata), {
     error: `expected at most ${deepest} levels`,
+    abort: true,
+  })
+  .refine((metadata) => JSON.stringify(metadata).length <= longestMetadata, {
+    error: `expected at most ${longestMetadata} characters of JSON`,
     abort: true,
   })
   // Postgres indexes it, and an index takes no long texts.
