@@ -108,7 +108,9 @@ const claimSql = `
   running as (
     select tenant_id, pipeline, count(*)::integer as runs
     from pipeline_runs
-    where status = 'running' and (pipeline like 'webhook:%') = ('webhook:%' = any ($2))
+    where status = 'running' and (pipeline like 'webhook:%') = exists (
+      select from unnest($2::text[]) pattern where pattern like 'webhook:%'
+    )
     group by tenant_id, pipeline
   ),
   tenant_load as materialized (

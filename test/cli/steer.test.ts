@@ -174,7 +174,7 @@ describe("runs", () => {
     expect(await json("runs", "retry", id)).toEqual({ id, status: "pending" });
     expect((await runOf(database.pool, { id })).status).toBe("pending");
     expect(await lore("runs", "retry", id)).toMatchObject({
-      code: 1,
+      code: 2,
       out: "",
       err: expect.stringContaining("from pending to pending"),
     });

@@ -1,234 +1,17 @@
-/** Requests of a hostile caller, made of one valid request for each route, and what no answer to them may be. */
+/** Requests of a hostile caller, made of one valid request for each route. */
 
 import { randomUUID } from "node:crypto";
-import { Agent, request as ask, type IncomingHttpHeaders } from "node:http";
-import { buffer } from "node:stream/consumers";
-import type { OpenAPIV3_1 } from "openapi-types";
-import { errorCodes } from "../../src/errors.ts";
-import { writeCursor } from "../../src/http/cursor.ts";
-import { Problem } from "../../src/http/problem.ts";
-import type { Scope } from "../../src/http/services.ts";
-import { failAttempt } from "../../src/ledger/attempt.ts";
-import { noUsage } from "../../src/pipeline.ts";
-import type { Context } from "../../src/worker/context.ts";
-import type { TestApp } from "./http.ts";
-import { started } from "./ledger.ts";
-import { newReingest } from "./reingests.ts";
-import { takeScene } from "./runtime.ts";
-
-/** A route as its own description has it. */
-export type Operation = {
-  readonly method: string;
-  /** With its parameters as `:name`. */
-  readonly url: string;
-  readonly scope: Scope;
-  /** The names that its query may have. */
-  readonly query: readonly string[];
-  /** The names of all fields of its body, however deep; none where it reads no body. */
-  readonly fields: ReadonlySet<string>;
-};
-
-/** Every method and path that the app answers, as the app itself and its OpenAPI document tell. */
-export async function operationsOf({ app, routes }: TestApp): Promise<readonly Operation[]> {
-  const document: OpenAPIV3_1.Document = (await app.inject("/docs/openapi.json")).json();
-  return routes.flatMap(({ method: methods, url, config }) =>
-    [methods].flat().map((method) => ({
-      method,
-      url,
-      scope: config?.scope ?? "admin",
-      ...described(document, method, url.replace(/:(\w+)/g, "{$1}")),
-    })),
-  );
-}
-
-type Part = Readonly<Record<string, unknown>>;
-
-function described(document: OpenAPIV3_1.Document, method: string, path: string) {
-  const verb = method === "HEAD" ? "get" : (method.toLowerCase() as "get");
-  const { parameters = [], requestBody } = document.paths?.[path]?.[verb] ?? {};
-  const query = (parameters as OpenAPIV3_1.ParameterObject[]).filter((each) => each.in === "query");
-  const fields = new Set<string>();
-  collectFields(document, requestBody, fields);
-  return { query: query.map(({ name }) => name), fields };
-}
-
-/** Adds the names of all properties that a schema has, wherever they stand in it. */
-function collectFields(document: OpenAPIV3_1.Document, schema: unknown, fields: Set<string>): void {
-  if (typeof schema !== "object" || schema === null) return;
-  const { $ref, properties = {} } = schema as { $ref?: string; properties?: Part };
-  const [, named = ""] = /^#\/components\/schemas\/(.+)$/.exec($ref ?? "") ?? [];
-  collectFields(document, document.components?.schemas?.[named], fields);
-  for (const name of Object.keys(properties)) fields.add(name);
-  for (const part of Object.values(schema)) collectFields(document, part, fields);
-}
-
-/** What a tenant has, by the names of paths' parameters; an `:id` is of the resource before it. */
-export type Belongings = Readonly<Record<string, string>>;
-
-/** Gives a tenant one of each thing, with `mark` in every text of it, and takes its webhooks away before. */
-export async function settle(context: Context, tenant_id: string, mark: string): Promise<Belongings> {
-  const { pool } = context;
-  await pool.query("delete from webhooks where tenant_id = $1", [tenant_id]);
-  const scene = { tenant_id, title: mark, text: mark, metadata: { note: mark } };
-  const { source_type, source_id } = await takeScene(context, scene);
-  const [run, webhook, reingest, event] = await Promise.all([
-    deadLetter(context, tenant_id, mark),
-    idOf(context, madeWebhook, [tenant_id, mark]),
-    newReingest(pool, { tenant_id, idempotency_key: randomUUID() }),
-    idOf(context, "select max(id) as id from events where tenant_id = $1", [tenant_id]),
-  ]);
-  const ids = { runs: run, webhooks: webhook, reingests: reingest.id, events: event };
-  return { ...ids, tenant_id, source_type, source_id, name: "base" };
-}
-
-// To an address where nothing may be posted, so that trying it asks nobody.
-const madeWebhook = `
-  insert into webhooks (tenant_id, url, secret, description)
-  values ($1, 'http://127.0.0.1:1/' || $2, 'whsec_' || $2, $2) returning id`;
-
-async function idOf({ pool }: Context, statement: string, values: readonly string[]): Promise<string> {
-  const { rows } = await pool.query(statement, [...values]);
-  return String(rows[0].id);
-}
-
-async function deadLetter({ pool }: Context, tenant_id: string, message: string): Promise<string> {
-  const run = await started(pool, { tenant_id });
-  await failAttempt(pool, run, { code: message, message, retryInMs: null, counts: true, usage: noUsage });
-  return run.id;
-}
-
-export type Valid = { readonly query?: Readonly<Record<string, string>>; readonly body?: object };
-
-const nothing: Valid = {};
-const id = randomUUID();
-const page = { limit: "2", cursor: writeCursor(id) };
-
-/** For each route, a request with all that its query and its body may have. A HEAD is asked as its GET. */
-export const validRequests: Readonly<Record<string, Valid>> = {
-  "GET /docs": nothing,
-  "GET /docs/": nothing,
-  "GET /docs/js/scalar.js": nothing,
-  "GET /docs/openapi.json": nothing,
-  "GET /docs/errors": nothing,
-  "GET /healthz": nothing,
-  "GET /readyz": nothing,
-  "GET /metrics": nothing,
-
-  "GET /admin/tenants": { query: page },
-  "GET /admin/tenants/:tenant_id": nothing,
-  "POST /admin/tenants/:tenant_id/pause": nothing,
-  "POST /admin/tenants/:tenant_id/resume": nothing,
-  "PATCH /admin/tenants/:tenant_id": { body: { weight: 2, max_running: 3, flags: { dark: true } } },
-
-  "GET /admin/pipelines": nothing,
-  "GET /admin/pipelines/:name": nothing,
-  "POST /admin/pipelines/:name/pause": nothing,
-  "POST /admin/pipelines/:name/resume": nothing,
-  "PATCH /admin/pipelines/:name": { body: { max_running: 3 } },
-
-  "POST /admin/tenants/:tenant_id/reingest": {
-    body: {
-      types: ["scene"],
-      pipelines: ["base"],
-      batch_size: 10,
-      dry_run: true,
-      force: false,
-      changed_since: "2026-11-22T12:00:00Z",
-      ids: [id],
-      only: "stale",
-      priority: -200,
-      max_cost_usd: 0.5,
-      max_tokens: 1_000,
-      max_runs_per_minute: 60,
-      source: "local",
-      key: "one-night",
-    },
-  },
-  "GET /admin/tenants/:tenant_id/reingests": { query: { ...page, status: "running" } },
-  "GET /admin/tenants/:tenant_id/reingests/:id": nothing,
-  "POST /admin/tenants/:tenant_id/reingests/:id/pause": nothing,
-  "POST /admin/tenants/:tenant_id/reingests/:id/cancel": nothing,
-  "POST /admin/tenants/:tenant_id/reingests/:id/resume": {
-    body: { max_cost_usd: 2, max_tokens: 2_000, max_runs_per_minute: 120 },
-  },
-  "GET /admin/tenants/:tenant_id/reingests/:id/progress": nothing,
-
-  "GET /admin/tenants/:tenant_id/runs": {
-    query: {
-      ...page,
-      pipeline: "base",
-      status: "pending",
-      source_type: "scene",
-      source_id: id,
-      reingest_id: id,
-    },
-  },
-  "GET /admin/tenants/:tenant_id/runs/:id": nothing,
-  "POST /admin/tenants/:tenant_id/runs/:id/retry": nothing,
-  "POST /admin/tenants/:tenant_id/runs/:id/cancel": nothing,
-
-  "GET /admin/tenants/:tenant_id/dead-letters": { query: { pipeline: "base", cause: "GRAPH_FAILED" } },
-  "GET /admin/dead-letters": { query: { pipeline: "base", cause: "GRAPH_FAILED" } },
-  "POST /admin/tenants/:tenant_id/dead-letters/redrive": {
-    body: { pipeline: "base", cause: "GRAPH_FAILED", limit: 10 },
-  },
-  "POST /admin/dead-letters/redrive": { body: { pipeline: "base", cause: "GRAPH_FAILED", limit: 10 } },
-
-  "PUT /tenants/:tenant_id/entities": {
-    body: {
-      source: "hostile",
-      entities: [{ source_type: "lore", source_id: id, title: "A", text: "B", metadata: { order: 1 } }],
-    },
-  },
-  "PUT /tenants/:tenant_id/entities/:source_type/:source_id": {
-    body: { source: "hostile", title: "A", text: "B", metadata: { order: 1, parent_id: id } },
-  },
-  "GET /tenants/:tenant_id/entities/:source_type/:source_id": { query: { chunks: "true", first_chunk: "1" } },
-  "GET /tenants/:tenant_id/entities": {
-    query: {
-      limit: "2",
-      cursor: writeCursor({ source_type: "beat", source_id: id }),
-      source_type: "scene",
-    },
-  },
-  "DELETE /tenants/:tenant_id/entities/:source_type/:source_id": nothing,
-  "POST /tenants/:tenant_id/entities/delete": { body: { keys: [{ source_type: "lore", source_id: id }] } },
-  "GET /tenants/:tenant_id/search": { query: { q: "words", limit: "2" } },
-
-  "GET /tenants/:tenant_id/events": {
-    query: {
-      after: "1",
-      order: "desc",
-      event: "entity.changed",
-      source_type: "scene",
-      source_id: id,
-      limit: "2",
-    },
-  },
-  "GET /tenants/:tenant_id/events/stream": { query: { after: "1", event: "entity.changed" } },
-  "POST /tenants/:tenant_id/events/:id/redeliver": { body: {} },
-
-  "GET /tenants/:tenant_id/webhooks": { query: page },
-  "POST /tenants/:tenant_id/webhooks": {
-    body: { url: "https://subscriber.example/", events: ["entity.changed"], description: "A" },
-  },
-  "GET /tenants/:tenant_id/webhooks/:id": nothing,
-  "PATCH /tenants/:tenant_id/webhooks/:id": {
-    body: { url: "https://subscriber.example/", events: ["entity.changed"], description: "A" },
-  },
-  "DELETE /tenants/:tenant_id/webhooks/:id": nothing,
-  "POST /tenants/:tenant_id/webhooks/:id/enable": nothing,
-  "POST /tenants/:tenant_id/webhooks/:id/disable": nothing,
-  "POST /tenants/:tenant_id/webhooks/:id/rotate": nothing,
-  "POST /tenants/:tenant_id/webhooks/:id/test": nothing,
-};
-
-/** The valid request of a route. Throws where there is none: a new route needs a line above. */
-export function validRequestOf({ method, url }: Operation): Valid {
-  const valid = validRequests[`${method === "HEAD" ? "GET" : method} ${url}`];
-  if (valid) return valid;
-  throw new Error(`expected a valid request of ${method} ${url} in test/support/hostile.ts`);
-}
+import { mutations, pathsOf, replaced } from "./mutated-json.ts";
+import type { Operation } from "./operations.ts";
+import {
+  type Belongings,
+  json,
+  paramsOf,
+  pathOf,
+  type Request,
+  validPartsOf,
+  validRequest,
+} from "./valid-requests.ts";
 
 /** Texts that mean something to somebody on the way: SQL, JavaScript, a shell, a formatter, a file system. */
 export const hostileTexts: readonly string[] = [
@@ -245,7 +28,7 @@ export const hostileTexts: readonly string[] = [
   "\\",
   "%",
   "%s%n%x%d",
-  "{{7*7}}${7*7}",
+  "{{7*7}}#{7*7}",
   "$(reboot)`reboot`",
   "<script>alert(1)</script>",
   "../../../etc/passwd",
@@ -280,7 +63,9 @@ export const hostileTexts: readonly string[] = [
 const hostileValues: readonly string[] = [
   ...hostileTexts.map((text) => JSON.stringify(text)),
   JSON.stringify("x".repeat(200_000)),
-  ..."null true false 0 -1 0.5 -0 1e5 1e308 -1e308 1e999 5e-324 9007199254740993 -9223372036854775809".split(" "),
+  ..."null true false 0 -1 0.5 -0 1e5 1e308 -1e308 1e999 5e-324 9007199254740993 -9223372036854775809".split(
+    " ",
+  ),
   "[]",
   "[[]]",
   "[null]",
@@ -295,34 +80,16 @@ const hostileValues: readonly string[] = [
   `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`,
 ];
 
-/** A request as it goes over the wire. */
-export type Request = {
-  readonly method: string;
-  /** Path and query, as they stand in the request. */
-  readonly path: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Buffer;
-};
-
-/** The request with which a valid one of this route goes out. */
-export function validRequest(operation: Operation, belongings: Belongings): Request {
-  const { query, body } = validRequestOf(operation);
-  return {
-    method: operation.method,
-    path: `${pathOf(operation.url, belongings)}${query ? `?${new URLSearchParams(query)}` : ""}`,
-    ...(body && json(JSON.stringify(body))),
-  };
-}
-
-function json(body: string | Buffer) {
-  return { headers: { "content-type": "application/json" }, body };
-}
-
-function pathOf(url: string, belongings: Belongings): string {
-  const resource = /([a-z-]+)\/:id/.exec(url)?.[1] ?? "";
-  const given: Belongings = { ...belongings, id: belongings[resource] ?? "" };
-  return url.replace(/:(\w+)/g, (_, name) => given[name] ?? "");
-}
+/** Names of fields that no object has. */
+const hostileNames: readonly string[] = [
+  "nope",
+  "__proto__",
+  "tenant_id",
+  "\0",
+  "\ud800",
+  "'; drop table entities; --",
+  "x".repeat(9_999),
+];
 
 /** Segments of a path as they are written: escaped, badly escaped, climbing, long. */
 const hostileSegments: readonly string[] = [
@@ -341,20 +108,196 @@ const hostileSegments: readonly string[] = [
   "a//b",
   ";a=b",
   "*",
-  ":id",
   "x".repeat(5_000),
 ];
 
-/** Each parameter of the path, made hostile, and the path as a whole. */
+/** Each parameter of the path, made hostile or another tenant's, and the path as a whole. */
 export function hostilePaths(operation: Operation, own: Belongings, foreign: Belongings): readonly Request[] {
-  const valid = validRequest(operation, own);
-  const names = [...operation.url.matchAll(/:(\w+)/g)].map(([, name = ""]) => name);
-  const paths = names.flatMap((name) =>
-    [...hostileSegments, pathOf(`:${name}`, foreign)].map((segment) =>
-      pathOf(operation.url.replace(`:${name}`, () => segment), own),
-    ),
+  const { url } = operation;
+  const params = paramsOf(url, own);
+  const others = paramsOf(url, { ...foreign, tenant_id: "" });
+  const segments = Object.entries(others).flatMap(([name, other]) =>
+    [...hostileSegments, other].map((segment) => pathOf(url, { ...params, [name]: segment })),
   );
-  const path = pathOf(operation.url, own);
-  const whole = [`/${path}`, `${path}/`, `${path}/..`, `${path}%00`, `${path}%20`, path.toUpperCase(), `${path};x`];
-  return [...paths, ...whole].map((each) => ({ ...valid, path: each }));
+  const path = pathOf(url, params);
+  const whole = ["/", "/..", "%00", "%20", ";x", "%"].map((end) => `${path}${end}`);
+  const paths = [...segments, ...whole, `/${path}`, path.toUpperCase()];
+  return paths.map((each) => ({ ...validRequest(operation, own), path: each }));
+}
+
+/** Values of a query as they are written. */
+const hostileQueryValues: readonly string[] = [
+  ...hostileTexts.filter((text) => text.isWellFormed()).map(encodeURIComponent),
+  "%ed%a0%80",
+  "%ff",
+  "%zz",
+  "%00",
+  "a%26b=c",
+  "x".repeat(5_000),
+];
+
+/** Parts of a query that no route asks for. */
+const strayQueries: readonly string[] = [
+  "nope=1",
+  "__proto__=1",
+  "__proto__[polluted]=1",
+  "constructor[prototype][polluted]=1",
+  "toString=1",
+  "=",
+  "a=b=c",
+  "%00=1",
+  Array.from({ length: 1_500 }, (_, n) => `k${n}=`).join("&"),
+];
+
+/** Each parameter of the query, made hostile, given twice and given as a list; and such as nobody asks for. */
+export function hostileQueries(operation: Operation, own: Belongings): readonly Request[] {
+  const valid = validRequest(operation, own);
+  const [path = "", query = ""] = valid.path.split("?");
+  const known = operation.query.flatMap((name) => {
+    const others = query.split("&").filter((each) => !each.startsWith(`${name}=`));
+    const values = [
+      ...hostileQueryValues.map((value) => `${name}=${value}`),
+      `${name}`,
+      `${name}[]=1`,
+      `${name}[a]=1`,
+    ];
+    const twice = `${name}=1&${name}=2`;
+    return [...values, twice, Array(200).fill(`${name}=1`).join("&")].map((each) =>
+      [...others, each].join("&"),
+    );
+  });
+  const stray = strayQueries.map((each) => [query, each].filter(Boolean).join("&"));
+  return [...known, ...stray].map((each) => ({ ...valid, path: `${path}?${each}` }));
+}
+
+const headerTexts: readonly string[] = [
+  ...hostileTexts.filter((text) => /^[\x20-\x7e]*$/.test(text)),
+  "\u00ed\u00a0\u0080",
+  "\u00ff",
+  "a\tb",
+  "x".repeat(5_000),
+];
+
+/** Headers by which some servers let a request mean another one. */
+const overrides: readonly Readonly<Record<string, string>>[] = [
+  { "x-http-method-override": "DELETE", "x-method-override": "DELETE", "x-http-method": "DELETE" },
+  { "x-original-url": "/admin/tenants", "x-rewrite-url": "/admin/tenants" },
+  { "x-forwarded-for": "'; drop table entities; --", "x-forwarded-host": "evil.example", forwarded: 'for="' },
+];
+
+/** Headers that mean something to somebody, with values that they should not have. */
+const oddHeaders: readonly Readonly<Record<string, string>>[] = [
+  ...overrides,
+  { host: "evil.example:99999" },
+  { host: "a b" },
+  { host: "../../etc/passwd" },
+  { accept: "text/html", "accept-encoding": "gzip", "accept-language": "%s%n" },
+  { range: "bytes=0-1", "if-none-match": "*", "if-modified-since": "never" },
+  { origin: "https://evil.example", "access-control-request-method": "DELETE" },
+  { upgrade: "websocket", connection: "upgrade" },
+  { upgrade: "h2c", connection: "upgrade, http2-settings", "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA" },
+  { te: "trailers", cookie: "\u00ff=\u00ff;;;=" },
+];
+
+/** The valid request with odd headers, and with those that we read made hostile. */
+export function hostileHeaders(operation: Operation, own: Belongings): readonly Request[] {
+  const { method, url } = operation;
+  const read = [
+    ...(method === "GET" || method === "HEAD" ? [] : ["idempotency-key"]),
+    ...(url.endsWith("/stream") ? ["last-event-id"] : []),
+  ];
+  const ours = read.flatMap((name) => headerTexts.map((text) => ({ [name]: text })));
+  return withHeaders(validRequest(operation, own), [...oddHeaders, ...ours]);
+}
+
+/** The valid request with headers that ask for it to be taken as another one. */
+export function disguised(operation: Operation, own: Belongings): readonly Request[] {
+  return withHeaders(validRequest(operation, own), overrides);
+}
+
+function withHeaders(valid: Request, each: readonly Readonly<Record<string, string>>[]): readonly Request[] {
+  return each.map((headers) => ({ ...valid, headers: { ...valid.headers, ...headers } }));
+}
+
+/** What stands where a key should: none is one. */
+export function badKeys(dead: readonly string[], alive: string): readonly string[] {
+  const tokens = [...dead, ...headerTexts];
+  const bearers = tokens.map((token) => `Bearer ${token}`);
+  return [
+    ...bearers,
+    `Basic ${alive}`,
+    alive,
+    `Bearer ${alive} ${alive}`,
+    `Bearer ${alive}=`,
+    `Bearer${alive}`,
+  ];
+}
+
+/** Bodies that are no JSON, or not what they say. */
+const brokenBodies: readonly (string | Buffer)[] = [
+  "{",
+  "[",
+  '"',
+  "nul",
+  "{'a':1}",
+  '{"a":1,}',
+  '{"a":1}{"a":1}',
+  "NaN",
+  "\0",
+  "// a comment\n{}",
+  '{"a":"\t\n"}',
+  '{"a":"\\x41"}',
+  '{"a":01}',
+  Buffer.from('{"a":"\u00ff"}', "latin1"),
+  Buffer.from('{"a":1}', "utf16le"),
+  Buffer.from([0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 3]),
+  "{".repeat(100_000),
+];
+
+const otherTypes: readonly string[] = [
+  "",
+  "application/json; charset=utf-16",
+  "application/json-patch+json",
+  "application/x-www-form-urlencoded",
+  "multipart/form-data; boundary=x",
+  "text/plain",
+  "application/json, text/plain",
+  "application/json\u00ff",
+  "x".repeat(2_000),
+];
+
+/** Bodies that are broken, of another type, of another shape, or with each of their fields made hostile. */
+export function hostileBodies(operation: Operation, own: Belongings): readonly Request[] {
+  const valid = validRequest(operation, own);
+  const { body = {} } = validPartsOf(operation, own);
+  const text = JSON.stringify(body);
+  const mutated = mutations(body, { values: hostileValues, names: hostileNames });
+  const bodies = [...brokenBodies, `\ufeff${text}`, `${text} x`, text.slice(0, -1), ...mutated];
+  return [
+    ...bodies.map((each) => ({ ...valid, ...json(each) })),
+    ...mutated.filter((_, nth) => nth % 10 === 0).map((each) => ({ ...valid, ...onceOnly(each) })),
+    ...otherTypes.map((type) => ({ ...valid, headers: { "content-type": type }, body: text })),
+    { ...valid, headers: { "content-type": "application/json", "content-encoding": "gzip" }, body: text },
+  ];
+}
+
+function onceOnly(body: string) {
+  const { headers } = json(body);
+  return { body, headers: { ...headers, "idempotency-key": randomUUID() } };
+}
+
+/** The valid request with the `nth` part of its body replaced by a value. */
+export function withPart(operation: Operation, own: Belongings, nth: number, value: unknown): Request {
+  const { body = {} } = validPartsOf(operation, own);
+  const paths = pathsOf(body);
+  const written = replaced(body, paths[nth % paths.length] ?? [], JSON.stringify(value));
+  return { ...validRequest(operation, own), ...json(written) };
+}
+
+/** The valid request with the `nth` parameter of its query replaced by a text. */
+export function withParameter(operation: Operation, own: Belongings, nth: number, text: string): Request {
+  const { query = {} } = validPartsOf(operation, own);
+  const name = operation.query[nth % operation.query.length] ?? "";
+  const [path] = validRequest(operation, own).path.split("?");
+  return { method: operation.method, path: `${path}?${new URLSearchParams({ ...query, [name]: text })}` };
 }
