@@ -11,15 +11,35 @@ export { normalise } from "./content/normalise.ts";
 export { countTokens } from "./content/tokens.ts";
 export { openPool, type Pool, type PoolOptions } from "./db.ts";
 export { type ErrorCode, errorCodes, LoregraphError, loregraphError } from "./errors.ts";
+export { type AppOptions, openApp } from "./http/app.ts";
+export { type Listening, listen } from "./http/listen.ts";
+export type { App, Services } from "./http/services.ts";
 export { type ImportOptions, type ImportReport, importFile } from "./import.ts";
 export { acceptEntities, type Intake, removeEntities } from "./intake.ts";
+export { type MadeKey, makeKey, type NewKey, revokeKey } from "./keys/keys.ts";
 export { type Models, openModels } from "./models/models.ts";
 export * from "./pipeline.ts";
 export { type Connected, connectPostgres } from "./postgres/connect.ts";
 export { type MigrateOptions, migrate } from "./postgres/migrate.ts";
 export { loadRegistry, type Registry } from "./registry.ts";
+export { type Plan, type PlanContext, planReingest } from "./reingest/plan.ts";
+export { type Progress, progressOf } from "./reingest/progress.ts";
+export {
+  listReingests,
+  type Reingest,
+  type ReingestKey,
+  type ReingestList,
+  readReingest,
+} from "./reingest/reingest.ts";
+export { ReingestRequest } from "./reingest/request.ts";
+export { type Started, type StartOptions, startReingest } from "./reingest/start.ts";
+export { cancelReingest, type Limits, pauseReingest, resumeReingest } from "./reingest/steer.ts";
+export { Runtime, type RuntimeOptions } from "./runtime.ts";
+export type { EntitySource } from "./sources/entity-source.ts";
+export { type MainServiceOptions, openMainService } from "./sources/main-service.ts";
 export { type Enrichment, enrichmentsOf } from "./store/enrichments.ts";
 export { type Hit, searchChunks } from "./store/search.ts";
+export { type SyncOptions, type SyncReport, type SyncServices, syncTenant } from "./sync.ts";
 export { type Log, openLog } from "./telemetry/log.ts";
 export type { Context } from "./worker/context.ts";
 export { Worker, type WorkerOptions } from "./worker/worker.ts";

@@ -306,7 +306,10 @@ const longestTimer = 2 ** 31 - 1;
 const milliseconds = z.number().positive().max(longestTimer);
 
 const Sound = z.object({
-  name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "expected lower-case letters, digits and hyphens"),
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,62}$/, "expected lower-case letters, digits and hyphens")
+    .refine((name) => name !== "webhook", "webhook stands for deliveries to subscribers"),
   version: z.int().positive(),
   timeout: milliseconds,
   priority: z.int().min(-32_768).max(32_767),

@@ -95,7 +95,7 @@ function counters(registry: Registry): readonly Metric[] {
   const counted = (name: string, help: string, value: (tally: AttemptTally) => number): Metric => {
     const metric = new Counter({ name, help, labelNames: ["pipeline"], registers: [registry] });
     const set = ({ tallies }: Read) => {
-      for (const tally of tallies) metric.inc({ pipeline: label(tally.pipeline) }, value(tally));
+      for (const tally of tallies) metric.inc({ pipeline: tally.pipeline }, value(tally));
     };
     return { metric, set };
   };
@@ -130,7 +130,7 @@ class Told extends Histogram<"pipeline" | "ending"> {
   #tallies: readonly AttemptTally[] = [];
 
   tell(tallies: readonly AttemptTally[]): void {
-    this.#tallies = merged(tallies);
+    this.#tallies = tallies;
   }
 
   /** What the registry asks a histogram for before it writes it down. */
@@ -153,21 +153,4 @@ function samples({ pipeline, ending, attempts, seconds, buckets }: AttemptTally)
     { metricName: `${durationMetric.name}_sum`, labels, value: seconds },
     { metricName: `${durationMetric.name}_count`, labels, value: attempts },
   ];
-}
-
-/** The tallies by their labels. */
-function merged(tallies: readonly AttemptTally[]): readonly AttemptTally[] {
-  const byLabels = new Map<string, AttemptTally>();
-  for (const tally of tallies) {
-    const key = `${label(tally.pipeline)} ${tally.ending}`;
-    const before = byLabels.get(key);
-    byLabels.set(key, {
-      ...tally,
-      pipeline: label(tally.pipeline),
-      attempts: tally.attempts + (before?.attempts ?? 0),
-      seconds: tally.seconds + (before?.seconds ?? 0),
-      buckets: tally.buckets.map((n, at) => n + (before?.buckets[at] ?? 0)),
-    });
-  }
-  return [...byLabels.values()];
 }

@@ -30,8 +30,9 @@ export type NewKey = Pick<Key, "name" | "scope" | "tenant_id"> & {
 /** A key and its token, `lg_<id>_<secret>`: this is the only time that anybody sees it. */
 export type MadeKey = { readonly token: string; readonly key: Key };
 
-/** Makes a key of 32 random bytes, of which only a hash is stored. */
+/** Makes a key of 32 random bytes, of which only a hash is stored. Throws INPUT_INVALID where its name is no name. */
 export async function makeKey(db: Db, { name, scope, tenant_id, expiresInMs }: NewKey): Promise<MadeKey> {
+  assertName(name);
   const secret = randomBytes(32);
   const key = await one(
     db,
@@ -42,6 +43,12 @@ export async function makeKey(db: Db, { name, scope, tenant_id, expiresInMs }: N
     [name, hashOf(secret), scope, tenant_id, expiresInMs ?? null],
   );
   return { token: `lg_${key.id.replaceAll("-", "")}_${secret.toString("base64url")}`, key };
+}
+
+function assertName(name: string): void {
+  const storable = !name.includes("\0") && name.isWellFormed();
+  if (storable && name.trim() !== "" && name.length <= 200) return;
+  throw new LoregraphError("INPUT_INVALID", "expected a name of 1 to 200 characters");
 }
 
 const Kept = Key.extend({ hash: z.instanceof(Buffer), alive: z.boolean() });

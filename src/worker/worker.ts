@@ -172,7 +172,8 @@ export class Worker {
       const started = performance.now();
       const { ending, retryInMs, usage = noUsage } = await this.#try(this.#context, run, stop);
       const seconds = (performance.now() - started) / 1_000;
-      this.#meter.add({ pipeline: run.pipeline, ending: endedAs(run, ending), seconds, usage });
+      const pipeline = isDelivery(run.pipeline) ? "webhook" : run.pipeline;
+      this.#meter.add({ pipeline, ending: endedAs(run, ending), seconds, usage });
       if (retryInMs !== undefined) this.#bell.ringIn(retryInMs);
       this.#onEnded(run, ending);
     });

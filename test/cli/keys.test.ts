@@ -55,7 +55,7 @@ describe("create", () => {
     [["--name", "x", "--tenant", tenant, "--scope", "admin"], "Allowed choices are read, write"],
     [["--name", "x", "--admin", "--expires", "soon"], "expected --expires to be such as 30d, 12h or 15m"],
     [["--name", "x", "--admin", "--expires", "9999999d"], "at most 3650d, got: 9999999d"],
-    [["--name", " ", "--admin"], "expected --name to have 1 to 200 characters"],
+    [["--name", " ", "--admin"], "expected a name of 1 to 200 characters"],
   ])("refuses %j", async (args, message) => {
     expect(await keys("create", ...args)).toMatchObject({
       code: 2,

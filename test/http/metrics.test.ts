@@ -1,7 +1,9 @@
 import { beforeAll, expect, test } from "vitest";
+import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { addTallies, durationBounds } from "../../src/ledger/tallies.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { openTestApp, type TestApp } from "../support/http.ts";
+import { request } from "../support/ledger.ts";
 import { runtime, takeScene } from "../support/runtime.ts";
 
 let database: TestDatabase;
@@ -37,11 +39,16 @@ async function scrape(): Promise<readonly string[]> {
 
 test("tells what waits, what was done and what it cost", async () => {
   await takeScene(runtime(database));
-  await addTallies(database.pool, [tally("dialog-mood"), tally("webhook:one"), tally("webhook:two")]);
+  await enqueueRuns(database.pool, [
+    request({ pipeline: "webhook:one" }),
+    request({ pipeline: "webhook:two" }),
+  ]);
+  await addTallies(database.pool, [tally("dialog-mood"), tally("webhook"), tally("webhook")]);
 
   expect(await scrape()).toEqual(
     expect.arrayContaining([
       'loregraph_runs_due{pipeline="base"} 1',
+      'loregraph_runs_due{pipeline="webhook"} 2',
       "loregraph_workers 0",
       "loregraph_producer_lag 0",
       'loregraph_tokens_in_total{pipeline="dialog-mood"} 100',

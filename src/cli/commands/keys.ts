@@ -59,7 +59,6 @@ type Options = {
 
 /** An admin's key is of no tenant; every other is of one, and says what it may do there. */
 function newKey({ name, admin, tenant, scope, expires: expiresInMs }: Options): NewKey {
-  if (name.trim() === "" || name.length > 200) throw invalid("expected --name to have 1 to 200 characters");
   if (admin && tenant === undefined && scope === undefined)
     return { name, scope: "admin", tenant_id: null, expiresInMs };
   if (!admin && tenant !== undefined && scope !== undefined)

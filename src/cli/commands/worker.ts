@@ -1,3 +1,4 @@
+import { setPriority } from "node:os";
 import type { Pool } from "../../db.ts";
 import { countOpenRuns } from "../../ledger/read.ts";
 import { endedAs } from "../../worker/ending.ts";
@@ -43,6 +44,7 @@ async function work(
     concurrency,
     onEnded: (run, ending) => tally.add(endedAs(run, ending)),
   });
+  giveWay();
   const signalled = aborted(session.signal).then(() => context.log.info("worker-draining"));
   await running.start();
   await Promise.race(untilIdle ? [signalled, running.untilDone()] : [signalled]);
@@ -50,6 +52,14 @@ async function work(
   await report(session.pool, tally, json);
   // Whoever stops a service does not ask whether one of a week's runs failed; who waits for its end does.
   if (untilIdle && tally.has("dead_letter")) process.exitCode = exitCodes.inPart;
+}
+
+/** Half way to "below normal": enough to let others go first, and to renew leases on a machine that is overloaded. */
+const niceness = 5;
+
+/** Where processors are scarce, answers to people and the database come first. */
+function giveWay(): void {
+  setPriority(niceness);
 }
 
 async function report(pool: Pool, tally: Tally, json: boolean | undefined): Promise<void> {
