@@ -7,7 +7,6 @@ import { listKeys, makeKey } from "../../src/keys/keys.ts";
 import { storableText } from "../../src/store/storable.ts";
 import type { Context } from "../../src/worker/context.ts";
 import type { TestApp } from "./http.ts";
-import { settle } from "./valid-requests.ts";
 
 export const naughty: readonly string[] = [
   // Nothing, or as good as nothing.
@@ -145,10 +144,9 @@ export type Outcome = {
 /** A place that takes a text. */
 export type Field = { readonly name: string; readonly put: (text: string) => Promise<Outcome> };
 
-/** All places that take a text, of one tenant that has one of each thing. */
-export async function textFields(context: Context, api: TestApp): Promise<readonly Field[]> {
-  const { webhooks } = await settle(context, api.tenant, "own");
-  const at = { admin: `/admin/tenants/${api.tenant}`, own: `/tenants/${api.tenant}`, webhook: webhooks };
+/** All places that take a text. Each may be tried beside the others. */
+export function textFields(context: Context, api: TestApp): readonly Field[] {
+  const at = { admin: `/admin/tenants/${api.tenant}`, own: `/tenants/${api.tenant}` };
   return [
     ...entityFields(api, at),
     ...webhookFields(api, at),
@@ -159,7 +157,7 @@ export async function textFields(context: Context, api: TestApp): Promise<readon
   ];
 }
 
-type At = { readonly admin: string; readonly own: string; readonly webhook: string };
+type At = { readonly admin: string; readonly own: string };
 type Body = Readonly<Record<string, unknown>>;
 
 /** Of an entity, NUL and lone surrogates are taken out, which is documented; nothing else is. */
@@ -186,13 +184,17 @@ function entityFields({ ask, keys }: TestApp, { own }: At): readonly Field[] {
   ];
 }
 
-function webhookFields({ ask, keys }: TestApp, { own, webhook }: At): readonly Field[] {
+function webhookFields({ ask, keys }: TestApp, { own }: At): readonly Field[] {
   const field = (name: string, body: (text: string) => Body): Field => ({
     name: `webhook: ${name}`,
     async put(text) {
-      const url = `${own}/webhooks/${webhook}`;
-      const answer = await ask({ method: "PATCH", url, ...json(body(text)) }, keys.write);
-      return await readBack(answer, body(text), async () => answer);
+      const sent = json({ url: "https://subscriber.example/", ...body(text) });
+      const answer = await ask({ method: "POST", url: `${own}/webhooks`, ...sent }, keys.write);
+      if (answer.statusCode !== 201) return outcomeOf(answer);
+      const url = `${own}/webhooks/${answer.json().id}`;
+      const outcome = await readBack(answer, body(text), () => ask({ url }, keys.read));
+      await ask({ method: "DELETE", url }, keys.write);
+      return outcome;
     },
   });
   return [
