@@ -31,11 +31,13 @@ const LiveWorker = z.object({
 });
 export type LiveWorker = z.infer<typeof LiveWorker>;
 
-/** The workers that were heard of in the last minute. */
+/** The workers that run graphs and were heard of in the last minute; those that deliver are not among them. */
 export async function listWorkers(db: Db): Promise<readonly LiveWorker[]> {
   return await many(
     db,
     LiveWorker,
-    "select * from workers where seen_at > now() - interval '1 minute' order by started_at",
+    `select * from workers
+     where seen_at > now() - interval '1 minute' and not ('webhook:%' = any (pipelines))
+     order by started_at`,
   );
 }
