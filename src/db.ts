@@ -21,7 +21,7 @@ export type PoolOptions = {
 export function openPool(url: string, options: PoolOptions = {}): Pool {
   const { schema = "loregraph", max = 10, name = "loregraph", onError = () => {} } = options;
   const pool = new pg.Pool({
-    connectionString: withSearchPath(url, schema),
+    connectionString: withSettings(url, schema),
     max,
     application_name: name,
     connectionTimeoutMillis: 10_000,
@@ -35,13 +35,18 @@ export function openPool(url: string, options: PoolOptions = {}): Pool {
   return pool;
 }
 
+/** How long a transaction may wait for its own process, in seconds: one that was frozen in it must not hold its locks. */
+const longestSilence = 60;
+
 /** The URL whose connections mean `schema` by every unqualified name, beside the options that it has already. */
-function withSearchPath(url: string, schema: string): string {
+function withSettings(url: string, schema: string): string {
   const [, before = url, query = ""] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
   const parameters = new URLSearchParams(query);
-  const options = [parameters.get("options"), `-c search_path=${schema},public`].filter(
-    (option) => option !== null,
-  );
+  const options = [
+    parameters.get("options"),
+    `-c search_path=${schema},public`,
+    `-c idle_in_transaction_session_timeout=${longestSilence}s`,
+  ].filter((option) => option !== null);
   parameters.set("options", options.join(" "));
   return `${before}?${parameters.toString().replaceAll("+", "%20")}`;
 }

@@ -1,6 +1,6 @@
 import type { WebhookSettings } from "./config.ts";
 import type { ClaimedRun } from "./ledger/run.ts";
-import { hasReingestsToProduce } from "./reingest/lag.ts";
+import { hasReingestsThatGoOn } from "./reingest/lag.ts";
 import { Producer } from "./reingest/producer.ts";
 import type { EntitySource } from "./sources/entity-source.ts";
 import { forgetTransactionIds } from "./store/events.ts";
@@ -37,6 +37,7 @@ const deliverySlots = 32;
  */
 export class Runtime {
   readonly #context: Context;
+  readonly #pipelines: readonly string[];
   readonly #graphs: Worker | undefined;
   readonly #deliveries: Worker | undefined;
   readonly #producer: Producer;
@@ -47,6 +48,7 @@ export class Runtime {
     const graphs = pipelines.filter((name) => name !== deliveries);
     const shared = { url, leaseMs, drainMs };
     this.#context = context;
+    this.#pipelines = graphs;
     if (graphs.length > 0) {
       const { concurrency, onEnded } = options;
       this.#graphs = new Worker(context, { ...shared, pipelines: graphs, concurrency, onEnded });
@@ -71,12 +73,12 @@ export class Runtime {
     await Promise.all([...this.#workers, this.#producer].map((part) => part.stop()));
   }
 
-  /** Resolves when no run of its pipelines is left, no reingest is to be produced and no delivery is due. */
+  /** Resolves when no run of its pipelines is left, no reingest goes on by itself and no delivery is due. */
   async untilDone(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       await this.#graphs?.untilDone();
       await this.#deliveries?.untilIdle();
-      if (!(await hasReingestsToProduce(this.#context.pool))) return;
+      if (!(await hasReingestsThatGoOn(this.#context.pool, this.#pipelines))) return;
       await pause(200, this.#stopping.signal);
     }
   }

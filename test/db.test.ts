@@ -26,6 +26,14 @@ test("means our schema by every unqualified name", async () => {
   expect(await one(pool, Word, "select current_schema() as word")).toEqual({ word: "loregraph" });
 });
 
+test("lets no process that was frozen in a transaction hold its locks for ever", async () => {
+  expect(
+    await one(pool, Word, "select current_setting('idle_in_transaction_session_timeout') as word"),
+  ).toEqual({
+    word: "1min",
+  });
+});
+
 test("promises how many rows come back", async () => {
   await execute(pool, "truncate words");
   expect(await maybeOne(pool, Word, "select word from words")).toBeUndefined();

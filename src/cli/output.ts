@@ -39,6 +39,7 @@ export function ago(date: Date, now: Date = new Date()): string {
 
 /** US dollars with as many digits as tell something. */
 export function dollars(amount: number): string {
+  if (amount > 0 && amount < 0.0001) return "under $0.0001";
   return `$${amount === 0 || amount >= 0.01 ? amount.toFixed(2) : amount.toPrecision(2)}`;
 }
 

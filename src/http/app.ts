@@ -7,8 +7,9 @@ import { readJsonAlone, refuseStrays } from "./body.ts";
 import { addDocs } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { answerOnce } from "./idempotency.ts";
-import { guardAnswers, limitLoad, limitRates, limitReads, timeouts } from "./limits.ts";
-import { answerProblems, refuseMalformed, sendProblem } from "./problem.ts";
+import { guardAnswers, limitLoad, limitRates, limitReads } from "./limits.ts";
+import { heedRequests, judgeHeads, limitPipelines } from "./malformed.ts";
+import { answerProblems, sendProblem } from "./problem.ts";
 import { deadLetterRoutes } from "./routes/dead-letters.ts";
 import { entityRoutes } from "./routes/entities.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -24,13 +25,15 @@ import type { App, Services } from "./services.ts";
 export type AppOptions = {
   /** Told of every route. */
   readonly onRoute?: (route: RouteOptions) => void;
+  /** Milliseconds in which a request must arrive. Defaults to 60 s. */
+  readonly arrivalMs?: number;
 };
 
 /** The app, ready to be listened with or injected into; it neither listens nor owns the pool. */
 export async function openApp(
   services: Services,
   settings: HttpSettings,
-  { onRoute = () => {} }: AppOptions = {},
+  { onRoute = () => {}, arrivalMs = 60_000 }: AppOptions = {},
 ): Promise<App> {
   const loggerInstance: FastifyBaseLogger = services.log;
   const app: App = fastify({
@@ -39,11 +42,12 @@ export async function openApp(
     bodyLimit: settings.maxBodyBytes,
     genReqId: () => randomUUID(),
     frameworkErrors: sendProblem,
-    clientErrorHandler: refuseMalformed,
-    ...timeouts,
+    ...heedRequests(arrivalMs),
   }).withTypeProvider();
   app.setValidatorCompiler(validatorCompiler).setSerializerCompiler(serializerCompiler);
   app.addHook("onRoute", onRoute);
+  judgeHeads(app);
+  limitPipelines(app);
   readJsonAlone(app);
   await guardAnswers(app);
   await limitLoad(app);

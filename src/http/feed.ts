@@ -38,7 +38,7 @@ export function openFeeds(
 ): Feeds {
   const feeds = new Map<string, Feed>();
   const feedOf = (tenant_id: string, told: Position) => {
-    const read = (past: Position) => eventsPast(pool, tenant_id, past, pageSize);
+    const read = (past: Position, limit: number) => eventsPast(pool, tenant_id, past, limit);
     const close = () => feeds.delete(tenant_id);
     const feed = feeds.get(tenant_id) ?? new Feed({ read, close, log, everyMs }, told);
     feeds.set(tenant_id, feed);
@@ -58,9 +58,10 @@ export function openFeeds(
 }
 
 const pageSize = 100;
+const firstPage = 10;
 
 type Source = {
-  read(past: Position): Promise<readonly PlacedEvent[]>;
+  read(past: Position, limit: number): Promise<readonly PlacedEvent[]>;
   close(): void;
   readonly log: Log;
   readonly everyMs: number;
@@ -101,7 +102,7 @@ class Feed {
 
   async #look(): Promise<void> {
     try {
-      const events = await this.source.read(this.told);
+      const events = await this.source.read(this.told, pageSize);
       this.told = events.at(-1) ?? this.told;
       for (const follower of this.#followers) follower.take(events);
       if (this.#followers.size > 0) this.#lookIn(events.length < pageSize ? this.source.everyMs : 0);
@@ -119,6 +120,8 @@ class Follower {
   #at: Position;
   #behind = true;
   #placeIsSent = true;
+  /** How many events it reads at once: as many as its client took of the last ones, so that few are left over. */
+  #page = firstPage;
 
   constructor(feed: Feed, stream: Stream, from: Position, names: readonly string[] | undefined) {
     this.#feed = feed;
@@ -156,15 +159,23 @@ class Follower {
     this.#feed.source.log.warn({ error: messageOf(error) }, "stream-cut-off");
   }
 
+  /** Reads once there is room. What its client does not take is read again then: kept, it would fill the memory. */
   async #readOn(): Promise<void> {
+    await this.#stream.room();
     const { told } = this.#feed;
-    const events = await this.#feed.source.read(this.#at);
-    for (const event of events) {
-      await this.#stream.room();
-      this.#send(event);
-    }
+    const events = await this.#feed.source.read(this.#at, this.#page);
+    const sent = this.#sendUntilFull(events);
+    this.#page = sent < events.length ? Math.max(1, sent) : Math.min(2 * this.#page, pageSize);
     this.#sendPlace();
     if (events.length === 0 && isAfter(told, this.#at)) this.#at = told; // what was told is gone
+  }
+
+  #sendUntilFull(events: readonly PlacedEvent[]): number {
+    for (const [nth, event] of events.entries()) {
+      if (this.#stream.full) return nth;
+      this.#send(event);
+    }
+    return events.length;
   }
 
   #send(event: PlacedEvent): void {

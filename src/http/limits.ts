@@ -16,9 +16,6 @@ declare module "fastify" {
 /** For routes by which others learn how we are: they answer however busy we are, and however often they are asked. */
 export const alwaysAnswers = { rateLimit: false, pressureHandler: () => {} } as const;
 
-/** How long a request may take to arrive, in milliseconds. */
-export const timeouts = { requestTimeout: 60_000 } as const;
-
 const longestReadMs = 60_000;
 
 /**

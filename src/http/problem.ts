@@ -1,5 +1,3 @@
-import { randomUUID } from "node:crypto";
-import type { Socket } from "node:net";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -61,20 +59,6 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   return reply.code(problem.status).type(problemType).send(JSON.stringify(problem));
 }
 
-/** Answers what is no HTTP request at all, or took too long to become one; Node has no reply for it. */
-export function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
-  const body = JSON.stringify(problemOf(new LoregraphError("INPUT_INVALID", malformed(error)), randomUUID()));
-  const head = `HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: ${problemType}`;
-  socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
-}
-
-function malformed({ code }: NodeJS.ErrnoException): string {
-  if (code === "HPE_HEADER_OVERFLOW") return "the headers are too large";
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return "the request took too long to arrive";
-  return "this is not HTTP";
-}
-
 export const problemType = "application/problem+json";
 
 function secondsToWait(error: unknown, { status }: Problem): number | undefined {
@@ -90,7 +74,7 @@ function traceOf(error: unknown): { kind: string; at?: readonly string[] } {
 }
 
 /** The problem that an error means to who asked. What is not ours to tell becomes INTERNAL, without its message. */
-function problemOf(error: unknown, requestId: string): Problem {
+export function problemOf(error: unknown, requestId: string): Problem {
   const { code, message, errors } = known(error);
   const { status, retry, solve } = errorCodes[code];
   const title = code.toLowerCase().replaceAll("_", " ");
@@ -115,7 +99,7 @@ type Known = {
 function known(error: unknown): Known {
   const ours = loregraphError(error);
   // Where our database is, and what it says, is nobody else's affair.
-  if (ours?.code === "DATABASE_UNAVAILABLE" || isConnectionError(error))
+  if (ours?.code === "DATABASE_UNAVAILABLE" || (isConnectionError(error) && !isHttp(error)))
     return { code: "DATABASE_UNAVAILABLE", message: "the database is away" };
   if (ours) return ours;
   if (hasZodFastifySchemaValidationErrors(error)) return invalid(error);
@@ -147,8 +131,13 @@ const ofStatus: Readonly<Record<number, ErrorCode>> = {
   503: "OVERLOADED",
 };
 
+/** Is it fastify's, or a plugin's? A client that hangs up in the middle breaks a connection, too. */
+function isHttp(error: unknown): error is Error & { readonly statusCode: unknown } {
+  return error instanceof Error && "statusCode" in error;
+}
+
 function codeOf(error: unknown): ErrorCode {
-  if (!(error instanceof Error) || !("statusCode" in error)) return "INTERNAL";
+  if (!isHttp(error)) return "INTERNAL";
   const status = Number(error.statusCode);
   return ofStatus[status] ?? (status >= 400 && status < 500 ? "INPUT_INVALID" : "INTERNAL");
 }

@@ -1,4 +1,5 @@
-import { execute, many, type Pool, transaction } from "../db.ts";
+import { z } from "zod";
+import { type Db, execute, many, type Pool, transaction } from "../db.ts";
 import { SubjectType } from "../pipeline.ts";
 import { ClaimedRun } from "./run.ts";
 
@@ -20,24 +21,50 @@ export type ClaimOptions = {
  *
  * Fair: of the tenants that have due work, the one that has the fewest running runs for its weight comes first, and
  * among equals the one that was served the longest ago; within a tenant, the higher priority, then the longest due.
- * Paused tenants, pipelines and reingests are passed over, and caps and a reingest's pace hold: claims take turns, so that none counts what another
- * is about to add. A run about a source type that this version does not know is left to a worker that does.
+ * Paused tenants, pipelines and reingests are passed over, and caps and a reingest's pace hold: claims take turns, so
+ * that none counts what another is about to add. A run about a source type that this version does not know is left to
+ * a worker that does.
  */
 export async function claimRuns(pool: Pool, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
   return await transaction(pool, async (db) => {
-    // A claim that a crash of Postgres undoes leaves its run pending, and its worker fenced: nothing to wait for.
-    await db.query("set local synchronous_commit = off");
+    await db.query(claimSettings);
     await execute(db, "select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))");
-    return await many(db, ClaimedRun, claimSql, [
-      options.worker,
-      options.pipelines,
-      options.limit,
-      options.leaseMs,
-      SubjectType.options,
-      options.bulk ?? options.limit,
-    ]);
+    return await fillPlaces(db, options);
   });
 }
+
+// A claim that a crash of Postgres undoes leaves its run pending, and its worker fenced: nothing to wait for. And all
+// wait for the process whose turn it is: one that was frozen in it loses it.
+const claimSettings =
+  "set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '3s'";
+
+const Found = ClaimedRun.extend({ held_back: z.boolean() });
+
+/**
+ * Claims again while limits hold back some of those whose turn it is: what is then at its limit is passed over, and the
+ * places are free for others.
+ */
+async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
+  const { limit, bulk = limit } = options;
+  const claimed: ClaimedRun[] = [];
+  for (let heldBack = true; heldBack && claimed.length < limit; ) {
+    const parts = claimed.filter(({ reingest_id }) => reingest_id !== null).length;
+    const found = await many(db, Found, claimSql, [
+      options.worker,
+      options.pipelines,
+      limit - claimed.length,
+      options.leaseMs,
+      SubjectType.options,
+      bulk - parts,
+    ]);
+    claimed.push(...found.map(({ held_back: _, ...run }) => run));
+    heldBack = found.some(({ held_back }) => held_back);
+  }
+  return claimed;
+}
+
+/** When the claim got its turn: the transaction began before it waited for that. */
+const now = "statement_timestamp()";
 
 /** Stands for "of no reingest", in an index that cannot jump over nulls. */
 const none = "'00000000-0000-0000-0000-000000000000'::uuid";
@@ -49,13 +76,19 @@ const ahead = "case when of.max_runs_per_minute > 24 then 2.5 else 0 end";
 /** How many runs a reingest may start now: never more than its limit within any minute. */
 const paceRoom = `case
     when of.max_runs_per_minute is null then null
-    when of.max_runs_per_minute <= 24 then (coalesce(pace.next_at, now()) <= now())::integer
-    else floor(extract(epoch from now() - greatest(coalesce(pace.next_at, now()), now())
+    when of.max_runs_per_minute <= 24 then (coalesce(pace.next_at, ${now}) <= ${now})::integer
+    else floor(extract(epoch from ${now} - greatest(coalesce(pace.next_at, ${now}), ${now})
       + ${ahead} * interval '1 second') / ((60 + ${ahead}) / of.max_runs_per_minute))::integer
   end`;
 
 /** What bounds a tenant's graphs does not bound what its subscribers are told. */
 const tenantCap = "case when lane.pipeline not like 'webhook:%' then tenant.max_running end";
+
+/** Whose turn it is among equals. Deliveries draw lots: they take no turn from their tenant's graphs. */
+const servedAt = `case
+    when lane.pipeline like 'webhook:%' then to_timestamp(hashtext(lane.tenant_id || ${now}::text))
+    else coalesce(turn.claimed_at, '-infinity')
+  end`;
 
 /** Who has the fewest running for its weight; then who waited longest; then the higher priority, and the longest due. */
 const inTurn = "share, served_at, priority desc, run_after, id";
@@ -67,7 +100,7 @@ const dueIn = (lane: string, limit: string) => `
   where run.status = 'pending'
     and run.tenant_id = ${lane}.tenant_id and run.pipeline = ${lane}.pipeline and run.priority = ${lane}.priority
     and ${reingest("run")} = ${lane}.reingest
-    and run.run_after <= now()
+    and run.run_after <= ${now}
     and run.source_type = any ($5)
     and not exists (
       select from pipeline_runs other
@@ -120,7 +153,7 @@ const claimSql = `
     select pipeline, sum(runs)::integer as runs from running group by pipeline
   ),
   open_lane as materialized (
-    select lane.*, coalesce(tenant.weight, 1) as weight, coalesce(turn.claimed_at, '-infinity') as served_at,
+    select lane.*, coalesce(tenant.weight, 1) as weight, ${servedAt} as served_at,
       coalesce(tenant_load.runs, 0) as tenant_running, ${tenantCap} as tenant_cap,
       coalesce(pipeline_load.runs, 0) as pipeline_running, control.max_running as pipeline_cap,
       ${paceRoom} as pace_room
@@ -181,8 +214,14 @@ const claimSql = `
     order by ${inTurn}
     limit $3
   ),
+  at_limits as (
+    select (select count(*) from next_tenant) >= $3 or exists (
+      select from ranked
+      where tenant_nth > tenant_cap or pipeline_nth > pipeline_cap or paced_nth > pace_room
+    ) as held_back
+  ),
   locked as (
-    select run.tenant_id, run.id, run.reingest_id
+    select run.tenant_id, run.id, run.pipeline, run.reingest_id
     from pipeline_runs run
     join chosen using (tenant_id, id)
     where run.status = 'pending'
@@ -190,13 +229,13 @@ const claimSql = `
   ),
   turn as (
     insert into tenant_turns (tenant_id, claimed_at)
-    select tenant_id, clock_timestamp() from locked group by tenant_id
+    select tenant_id, clock_timestamp() from locked where pipeline not like 'webhook:%' group by tenant_id
     on conflict (tenant_id) do update set claimed_at = excluded.claimed_at
   ),
   paced as (
     insert into reingest_paces as pace (tenant_id, reingest_id, next_at)
     select of.tenant_id, of.id,
-      greatest(coalesce(min(pace.next_at), now()), now())
+      greatest(coalesce(min(pace.next_at), ${now}), ${now})
         + count(*) * (60 + ${ahead}) / of.max_runs_per_minute * interval '1 second'
     from locked
     join reingests of on of.tenant_id = locked.tenant_id and of.id = locked.reingest_id
@@ -204,16 +243,23 @@ const claimSql = `
     where of.max_runs_per_minute is not null
     group by of.tenant_id, of.id
     on conflict (tenant_id, reingest_id) do update set next_at = excluded.next_at
+    returning tenant_id, reingest_id, next_at
   )
   update pipeline_runs run set
     status           = 'running',
     lease_token      = gen_random_uuid(),
-    lease_expires_at = now() + $4 * interval '1 millisecond',
+    lease_expires_at = ${now} + $4 * interval '1 millisecond',
     worker           = $1,
-    started_at       = coalesce(run.started_at, now())
+    started_at       = coalesce(run.started_at, ${now})
   from locked
+  left join paced using (tenant_id, reingest_id)
+  cross join at_limits
   where run.tenant_id = locked.tenant_id and run.id = locked.id
   returning run.tenant_id, run.id, run.source_type, run.source_id, run.source_version, run.pipeline,
     run.priority, run.reingest_id, run.force,
-    run.attempt, run.max_attempts, run.lease_token, run.started_at < now() as claimed_before,
-    jsonb_array_length(run.errors) as failures`;
+    run.attempt, run.max_attempts, run.lease_token, run.started_at < ${now} as claimed_before,
+    jsonb_array_length(run.errors) as failures,
+    case when paced.next_at >= ${now} + interval '2.5 seconds' then
+      extract(epoch from paced.next_at - ${now})::float8 * 1000
+    end as paced_ms,
+    at_limits.held_back`;

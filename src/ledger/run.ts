@@ -41,6 +41,8 @@ export const ClaimedRun = z.object({
   claimed_before: z.boolean(),
   /** How often it failed so far, up to twenty, attempts that did not count among them. */
   failures: z.int(),
+  /** In how many milliseconds its reingest may start the next one; null where that is soon, or at any time. */
+  paced_ms: z.number().nullable(),
 });
 export type ClaimedRun = z.infer<typeof ClaimedRun>;
 

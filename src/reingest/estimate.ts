@@ -27,14 +27,14 @@ export async function estimate(
   if (pairs.run === 0) return { ...nothing, basis: "estimated", measured_runs: 0 };
   const measured = await measure(db, tenant_id, pairs.source_type, considered);
   return measured
-    ? { ...byRuns(measured, pairs), basis: "measured", measured_runs: measured.runs }
+    ? { ...byRuns(considered.pipeline, measured, pairs), basis: "measured", measured_runs: measured.runs }
     : { ...byLength(considered.pipeline, models, pairs), basis: "estimated", measured_runs: 0 };
 }
 
 const nothing = { tokens_in: 0, tokens_out: 0, embedding_tokens: 0, cost_usd: 0, seconds: 0, chunks: 0 };
 
 /** A straight line through the earlier runs: so much a run, and so much an octet. */
-function byRuns(measured: Measured, pairs: PairCount): Readonly<Record<Figure, number>> {
+function byRuns({ kind }: Pipeline, measured: Measured, pairs: PairCount): Readonly<Record<Figure, number>> {
   const all = (figure: Figure) => along(measured, figure, pairs.run, pairs.octets);
   const embedded = unknown(pairs);
   return {
@@ -43,7 +43,8 @@ function byRuns(measured: Measured, pairs: PairCount): Readonly<Record<Figure, n
     embedding_tokens: all("embedding_tokens") * embedded,
     cost_usd: all("cost_usd") * embedded,
     seconds: all("seconds"),
-    chunks: all("chunks"),
+    // What base makes; enrichers read the same ones.
+    chunks: kind === "ingestion" ? all("chunks") : 0,
   };
 }
 

@@ -46,9 +46,14 @@ export class Holds {
   async #connected(): Promise<PoolClient> {
     if (this.#client) return this.#client;
     const client = await this.#pool.connect();
-    client.once("error", () => this.#lose(client)).once("end", () => this.#lose(client));
-    await client.query(`set idle_session_timeout = '${silenceSeconds}s'`);
     this.#client = client;
+    client.once("error", () => this.#lose(client)).once("end", () => this.#lose(client));
+    try {
+      await client.query(`set idle_session_timeout = '${silenceSeconds}s'`);
+    } catch (error) {
+      this.#lose(client); // kept, it would be the only one for ever
+      throw error;
+    }
     return client;
   }
 

@@ -1,6 +1,10 @@
 import { z } from "zod";
 import { type Db, one } from "../db.ts";
 
+const openRuns = `
+  select from pipeline_runs run
+  where run.tenant_id = r.tenant_id and run.reingest_id = r.id and run.status in ('pending', 'running', 'waiting')`;
+
 const Lag = z.object({ reingests: z.coerce.number(), undecided: z.coerce.number() });
 export type Lag = z.infer<typeof Lag>;
 
@@ -15,8 +19,11 @@ export async function readLag(db: Db): Promise<Lag> {
   );
 }
 
-/** Is there a reingest that is not held back and has not come to its end? */
-export async function hasReingestsToProduce(db: Db): Promise<boolean> {
+/**
+ * Is there a reingest that goes on by itself, where these pipelines are run? Not one that is held back, nor one that has
+ * nothing left but runs that wait: for a person, or for a pipeline that is paused or run elsewhere.
+ */
+export async function hasReingestsThatGoOn(db: Db, pipelines: readonly string[]): Promise<boolean> {
   const { open } = await one(
     db,
     z.object({ open: z.boolean() }),
@@ -25,7 +32,13 @@ export async function hasReingestsToProduce(db: Db): Promise<boolean> {
        where status in ('planned', 'running') and not exists (
          select from tenant_controls c where c.tenant_id = r.tenant_id and c.paused_at is not null
        )
+       and (produced_at is null or not exists (${openRuns}) or exists (${openRuns}
+         and status in ('pending', 'running') and pipeline = any ($1) and not exists (
+           select from pipeline_controls c where c.pipeline = run.pipeline and c.paused_at is not null
+         )
+       ))
      ) as open`,
+    [pipelines],
   );
   return open;
 }

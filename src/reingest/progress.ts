@@ -138,17 +138,18 @@ function perMinute(count: number, seconds: number): number {
 }
 
 /**
- * As many pairs are left as there are, and of those still to be decided about, as great a part will run as did so far.
- * Null where there is nothing to go by yet.
+ * As many pairs are left as there are, and of those still to be decided about, as great a part will run as did so far,
+ * no faster than the limit of runs a minute lets them. Null where there is nothing to go by yet.
  */
 function eta(
-  { status, skipped, enqueued, produced_at }: Reingest,
+  { status, skipped, enqueued, produced_at, max_runs_per_minute }: Reingest,
   left: number,
   rate: { readonly runs: number; readonly decisions: number },
 ): number | null {
   if (hasEnded(status) || status !== "running") return null;
   const runs = produced_at || skipped === 0 ? left : left * (enqueued / (skipped + enqueued));
-  if (runs >= 1) return rate.runs > 0 ? (runs / rate.runs) * 60 : null;
+  const pace = Math.min(rate.runs, max_runs_per_minute ?? Number.POSITIVE_INFINITY);
+  if (runs >= 1) return pace > 0 ? (runs / pace) * 60 : null;
   return rate.decisions > 0 ? (left / rate.decisions) * 60 : null;
 }
 

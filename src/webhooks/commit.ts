@@ -46,7 +46,7 @@ async function commitOnce(
   const { pool } = context;
   switch (ending.kind) {
     case "delivered":
-      await transaction(pool, (db) => commitDelivered(db, run, ending.events));
+      await contendedTransaction(pool, (db) => commitDelivered(db, run, ending.events));
       return;
     case "retry":
     case "hopeless":

@@ -25,6 +25,9 @@ function reserved({ size }: Slots): number {
   return size > 1 ? Math.ceil(size / 8) : 0;
 }
 
+/** A timer's millisecond is not quite the database's: a look that comes too soon is in vain. */
+const clocksMs = 10;
+
 /** Looks for runs whenever a slot is free, and tells who wants to know when there are none. */
 export class Claims {
   readonly #claiming: Claiming;
@@ -76,12 +79,15 @@ export class Claims {
   }
 
   async #claim(signal: AbortSignal): Promise<number> {
-    const { context, as, slots, onClaimed } = this.#claiming;
+    const { context, as, slots, bell, onClaimed } = this.#claiming;
     if (slots.free === 0) return 0;
     const bulk = Math.max(0, slots.free - reserved(slots));
     const runs = await claimRuns(context.pool, { ...as, limit: slots.free, bulk });
     if (signal.aborted) return await this.#giveBack(runs);
-    for (const run of runs) onClaimed(run);
+    for (const run of runs) {
+      onClaimed(run);
+      if (run.paced_ms !== null) bell.ringIn(run.paced_ms + clocksMs);
+    }
     return runs.length;
   }
 

@@ -123,6 +123,8 @@ describe("reingest", () => {
     [["--pipelines", "dialog-mud"], "did you mean dialog-mood"],
     [["--only", "old"], "--only"],
     [["--max-cost", "much"], "--max-cost"],
+    [["--key", ""], "--key"],
+    [["--key", "two words"], "--key"],
     [["--source", "main-service"], "LOREGRAPH_MAIN_SERVICE_URL"],
   ])("refuses %j and names what is wrong", async (args, named) => {
     expect(await start(...args)).toMatchObject({ code: 2, out: "", err: expect.stringContaining(named) });

@@ -96,7 +96,9 @@ describe("a webhook", () => {
       const { response } = await create({ url }, randomUUID(), cautious);
 
       expect(response.statusCode).toBe(400);
-      expect(response.json().detail).toBe("url: expected a public address");
+      expect(response.json().detail).toBe(
+        "url: expected a public address, as LOREGRAPH_WEBHOOK_PRIVATE is not true",
+      );
     },
   );
 

@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
+import type { Pool } from "../../src/db.ts";
 import { succeedRun } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { again, claim, newPipeline, only, request, runOf, stamp } from "../support/ledger.ts";
+import { again, claim, newPipeline, noteServed, only, request, runOf, stamp } from "../support/ledger.ts";
+import { gate } from "../support/runtime.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -179,6 +181,57 @@ describe("caps", () => {
     await enqueue(5, { pipeline });
 
     expect(await claim(database.pool, pipeline)).toHaveLength(2);
+  });
+});
+
+test("a process that is frozen in its claim keeps nobody from theirs for long", async () => {
+  const pipeline = newPipeline();
+  await enqueue(2, { pipeline });
+  const reached = gate();
+  const frozen = claim(frozenAtClaim(database.pool, reached.pass), pipeline);
+  await reached.reached;
+
+  expect(await claim(database.pool, pipeline)).toHaveLength(2);
+  reached.open();
+  await expect(frozen).rejects.toThrow();
+});
+
+/** The pool of a process that stops at its claim, whose turn it has, until it is let on. */
+function frozenAtClaim(pool: Pool, pass: () => Promise<void>): Pool {
+  const connect = async () => {
+    const client = await pool.connect();
+    const query = async (text: string, values?: unknown[]) => {
+      if (text.includes("recursive lane")) await pass();
+      return await client.query(text, values);
+    };
+    return { query, release: (broken?: Error) => client.release(broken) };
+  };
+  return Object.create(pool, { connect: { value: connect } });
+}
+
+describe("places that are free", () => {
+  test("are not left empty because many tenants wait for few of a pipeline's", async () => {
+    const [capped, open] = [newPipeline(), newPipeline()];
+    await capPipeline(capped, 1);
+    await enqueue(8, { pipeline: capped });
+    const served = randomUUID();
+    await enqueue(2, { pipeline: open, tenant_id: served });
+    await noteServed(database.pool, served);
+
+    const claims = await claim(database.pool, open, { pipelines: [capped, open], limit: 4 });
+
+    expect(claims.map(({ pipeline }) => pipeline).toSorted()).toEqual([capped, open, open].toSorted());
+  });
+
+  test("are not left empty because a tenant's first runs may not start yet", async () => {
+    const [capped, open] = [newPipeline(), newPipeline()];
+    const tenant_id = randomUUID();
+    await capPipeline(capped, 1);
+    await controlTenant(tenant_id, { max_running: 2 });
+    await enqueue(5, { pipeline: capped, tenant_id, priority: 9 });
+    await enqueue(5, { pipeline: open, tenant_id });
+
+    expect(await claim(database.pool, open, { pipelines: [capped, open] })).toHaveLength(2);
   });
 });
 

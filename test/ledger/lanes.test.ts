@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { one } from "../../src/db.ts";
+import { one, transaction } from "../../src/db.ts";
 import { endCancelled, failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import { cancelRunsOf } from "../../src/ledger/cancel.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
@@ -9,7 +9,7 @@ import { redriveDeadLetters } from "../../src/ledger/redrive.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { again, claim, newPipeline, only, request, runOf, stamp } from "../support/ledger.ts";
+import { again, claim, newPipeline, noteServed, only, request, runOf, stamp } from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -18,15 +18,15 @@ beforeAll(async () => {
 
 type Reingest = { readonly tenant_id: string; readonly reingest_id: string };
 
-async function running({ perMinute = null as number | null } = {}): Promise<Reingest> {
-  const { id, tenant_id } = await one(
+async function running({ perMinute = null as number | null, tenant_id = randomUUID() as string } = {}) {
+  const { id } = await one(
     database.pool,
-    z.object({ id: z.guid(), tenant_id: z.guid() }),
+    z.object({ id: z.guid() }),
     `insert into reingests (tenant_id, status, request, priority, total, started_at, max_runs_per_minute)
-     values ($1, 'running', '{}', -100, 0, now(), $2) returning tenant_id, id`,
-    [randomUUID(), perMinute],
+     values ($1, 'running', '{}', -100, 0, now(), $2) returning id`,
+    [tenant_id, perMinute],
   );
-  return { tenant_id, reingest_id: id };
+  return { tenant_id, reingest_id: id } satisfies Reingest;
 }
 
 async function enqueue(count: number, given: Partial<RunRequest> & Pick<RunRequest, "pipeline">) {
@@ -77,6 +77,31 @@ describe("the lane of a reingest", () => {
     ]);
   });
 
+  test("leaves them however many tenants are run again", async () => {
+    const [pipeline, other] = [newPipeline(), randomUUID()];
+    for (let n = 0; n < 4; n++) await enqueue(1, { pipeline, ...(await running()) });
+    await enqueue(1, { pipeline, tenant_id: other });
+    await noteServed(database.pool, other);
+
+    const claimed = await claim(database.pool, pipeline, { limit: 4, bulk: 3 });
+
+    expect(claimed.filter(({ reingest_id }) => reingest_id !== null)).toHaveLength(3);
+    expect(claimed.filter(({ tenant_id }) => tenant_id === other)).toHaveLength(1);
+  });
+
+  test("that is held to a pace keeps no place from another", async () => {
+    const [pipeline, paced] = [newPipeline(), await running({ perMinute: 6 })];
+    const { tenant_id } = paced;
+    const unpaced = await running({ tenant_id });
+    await enqueue(5, { pipeline, ...paced, priority: 100 });
+    await enqueue(5, { pipeline, ...unpaced });
+
+    const claimed = await claim(database.pool, pipeline, { limit: 4, bulk: 3 });
+
+    expect(claimed.map(({ reingest_id }) => reingest_id)).toHaveLength(3);
+    expect(claimed.filter(({ reingest_id }) => reingest_id === paced.reingest_id)).toHaveLength(1);
+  });
+
   test("starts no more than its pace lets it, and does not make up for idle time", async () => {
     const [pipeline, reingest] = [newPipeline(), await running({ perMinute: 60 })];
     await enqueue(20, { pipeline, ...reingest });
@@ -116,6 +141,23 @@ describe("a run that a reingest and somebody else want", () => {
 
     expect(run).toMatchObject({ reingest_id: null, priority: 0, force: true });
     expect(await tally(reingest)).toMatchObject({ skipped: 1, done: 0, cancelled: 0 });
+  });
+
+  test("of many who want such runs, none waits for another that waits for it", async () => {
+    const [pipeline, reingest] = [newPipeline(), await running()];
+    const wanted = await enqueue(160, { pipeline, ...reingest });
+    const alone = wanted.map(({ reingest_id: _, ...run }) => run);
+
+    const many = [0, 40, 80, 120].map((from) =>
+      transaction(database.pool, async (db) => {
+        // In two statements, as a push of two types would: what the first one counts is held when the second counts.
+        await enqueueRuns(db, alone.slice(from, from + 20));
+        await enqueueRuns(db, alone.slice(from + 20, from + 40));
+      }),
+    );
+
+    await Promise.all(many);
+    expect(await tally(reingest)).toMatchObject({ skipped: 160 });
   });
 
   test("stays outside of it where it was pending before", async () => {
@@ -203,6 +245,10 @@ describe("what became of a reingest's runs", () => {
   }
 });
 
+async function succeed(run: ClaimedRun): Promise<void> {
+  await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: noUsage });
+}
+
 const Tally = z.object({
   done: z.coerce.number(),
   skipped: z.coerce.number(),
@@ -236,6 +282,34 @@ describe("a delivery", () => {
 
     expect(await claim(database.pool, pipeline)).toHaveLength(1);
     expect(await claim(database.pool, pipeline)).toHaveLength(0);
+  });
+
+  test("takes none of its tenant's turns", async () => {
+    const [pipeline, told, untold] = [newPipeline(), randomUUID(), randomUUID()];
+    for (const tenant_id of [told, untold]) await enqueue(2, { pipeline, tenant_id });
+    const first = only(await claim(database.pool, pipeline, { limit: 1 }));
+    await succeed(first);
+    const second = only(await claim(database.pool, pipeline, { limit: 1 }));
+    await succeed(second);
+    await enqueue(1, { pipeline: `webhook:${randomUUID()}`, tenant_id: first.tenant_id });
+
+    expect(await claim(database.pool, "webhook:%")).toHaveLength(1);
+
+    expect(await claim(database.pool, pipeline, { limit: 1 })).toMatchObject([
+      { tenant_id: first.tenant_id },
+    ]);
+  });
+
+  test("to one of many tenants waits for no other's backlog", async () => {
+    const webhooks = Array.from({ length: 5 }, () => `webhook:${randomUUID()}`);
+    for (const pipeline of webhooks) await enqueue(60, { pipeline, tenant_id: randomUUID() });
+    const served = new Set<string>();
+    for (let n = 0; n < 60; n++) {
+      const run = only(await claim(database.pool, "", { pipelines: webhooks, limit: 1 }));
+      served.add(run.tenant_id);
+      await succeed(run);
+    }
+    expect(served.size).toBe(5);
   });
 
   test("is still owed about an entity that is gone", async () => {

@@ -4,7 +4,7 @@ import type { Pool } from "../../src/db.ts";
 import { sha256 } from "../../src/hash.ts";
 import type { Reingest } from "../../src/reingest/reingest.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { startProcess } from "../support/process.ts";
+import { startProcess, type TestProcess } from "../support/process.ts";
 import { fillTenant, filters, newReingest, startProducer, untilReingest } from "../support/reingests.ts";
 import { runtime } from "../support/runtime.ts";
 
@@ -27,7 +27,7 @@ test("a producer that is killed again and again loses no pair and enqueues none 
     if (await isMidway(stormy.pool)) midway++;
   }
   expect(midway).toBeGreaterThan(0);
-  const last = startProcess("killable-producer.ts", [stormy.url]);
+  const last = startKillable(stormy);
   await untilProduced(stormy.pool, killed);
   expect(await last.finish()).toEqual({ code: 0, signal: null });
 
@@ -46,11 +46,16 @@ async function untilProduced(pool: Pool, reingest: Reingest): Promise<void> {
 }
 
 /** Kills a producer once it has decided about so many more entities. */
-async function killAfter({ pool, url }: TestDatabase, more: number): Promise<void> {
+async function killAfter(database: TestDatabase, more: number): Promise<void> {
+  const { pool } = database;
   const before = await decidedIn(pool);
-  const producer = startProcess("killable-producer.ts", [url]);
+  const producer = startKillable(database);
   await vi.waitUntil(async () => (await decidedIn(pool)) > before + more, { timeout: 15_000, interval: 3 });
   await producer.kill("SIGKILL");
+}
+
+function startKillable(database: TestDatabase): TestProcess {
+  return startProcess("killable-producer.ts", [database.url, runtime(database).models.embeddingName]);
 }
 
 async function decidedIn(pool: Pool): Promise<number> {

@@ -224,6 +224,7 @@ describe("what a plan estimates", () => {
       [tenant_id],
     );
     expect((before.rows[0]?.chunks ?? 0) / (rowCount ?? 0)).toBeCloseTo(1, 0);
+    expect(before.totals.chunks, "those that base makes, once").toBe(before.rows[0]?.chunks);
   });
 
   test("by texts and prices, before anything was measured, is near what they then use", async () => {
@@ -304,6 +305,7 @@ describe("how long a plan says it takes", () => {
     const { context, tenant_id } = await setUpPaid();
     await noteWorker(context.pool, { worker: "one", pipelines: ["%"], concurrency: 16 });
     await noteWorker(context.pool, { worker: "two", pipelines: ["%"], concurrency: 1 });
+    await noteWorker(context.pool, { worker: "deliverer", pipelines: ["webhook:%"], concurrency: 32 });
 
     const { rows, duration } = await plan(context, tenant_id, { force: true });
     await context.pool.query("delete from workers");

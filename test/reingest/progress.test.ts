@@ -135,6 +135,24 @@ test("tells its rate from the time that it ran, not from that in which it was pa
   expect(eta_seconds).toBeCloseTo(280, -1);
 });
 
+test("expects no run before the limit of runs a minute lets it start", async () => {
+  const reingest = await newReingest(database.pool, {
+    total: 100,
+    enqueued: 100,
+    max_runs_per_minute: 10,
+    started_at: new Date(Date.now() - 60_000),
+  });
+  await database.pool.query(
+    `insert into reingest_tallies (tenant_id, reingest_id, pipeline, shard, done) values ($1, $2, 'echo', 0, 30)`,
+    [reingest.tenant_id, reingest.id],
+  );
+
+  const { runs_per_minute, eta_seconds } = await progressOf(database.pool, reingest);
+
+  expect(runs_per_minute).toBeGreaterThan(25);
+  expect(eta_seconds).toBeCloseTo(420, 0);
+});
+
 test("says what made it fail, and that a limit paused it", async () => {
   const failed = await newReingest(database.pool, {
     status: "failed",

@@ -167,6 +167,25 @@ describe("a limit", () => {
     expect(await claim(database.pool, pipeline)).toHaveLength(1);
     expect(await claim(database.pool, pipeline)).toHaveLength(0);
   });
+
+  test("of few runs a minute lets the next one begin when it may, and no look later", async () => {
+    const name = newPipeline();
+    const pipeline = echo(() => ({ said: "" }), { name });
+    await using _ = startWorker(runtime(database, pipeline), database, {
+      pipelines: [name],
+      pollMs: 3_600_000,
+    });
+    const reingest = await newReingest(database.pool, { max_runs_per_minute: 24 });
+    await enqueueFor(database.pool, reingest, 2, { pipeline: name });
+
+    await vi.waitUntil(async () => (await statusesOf(reingest)).pending === undefined, { timeout: 10_000 });
+
+    const { rows } = await database.pool.query(
+      "select extract(epoch from max(started_at) - min(started_at))::float8 as seconds from pipeline_runs where reingest_id = $1",
+      [reingest.id],
+    );
+    expect(rows[0].seconds).toBeGreaterThanOrEqual(2.5);
+  });
 });
 
 describe("cancelling", () => {

@@ -61,11 +61,11 @@ export const hostileTexts: readonly string[] = [
 
 /** What may stand in a body where something else is expected, as JSON. */
 const hostileValues: readonly string[] = [
-  ...hostileTexts.map((text) => JSON.stringify(text)),
-  JSON.stringify("x".repeat(200_000)),
+  ...["", "\0", "-1", "1e5", "true", "Infinity", "'; drop table entities; --"].map((text) => JSON.stringify(text)),
   ..."null true false 0 -1 0.5 -0 1e5 1e308 -1e308 1e999 5e-324 9007199254740993 -9223372036854775809".split(
     " ",
   ),
+  `{${Array.from({ length: 1_000 }, (_, nth) => `"k${nth}":1`)}}`,
   "[]",
   "[[]]",
   "[null]",
@@ -76,9 +76,13 @@ const hostileValues: readonly string[] = [
   '{"__proto__":{"polluted":true}}',
   '{"constructor":{"prototype":{"polluted":true}}}',
   '{"$ne":null}',
-  `${"[".repeat(100_000)}${"]".repeat(100_000)}`,
-  `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`,
+  nested(10_000, "[", "]"),
+  nested(10_000, '{"a":', "}"),
 ];
+
+function nested(levels: number, open: string, close: string): string {
+  return `${open.repeat(levels)}1${close.repeat(levels)}`;
+}
 
 /** Names of fields that no object has. */
 const hostileNames: readonly string[] = [
@@ -252,6 +256,10 @@ const brokenBodies: readonly (string | Buffer)[] = [
   Buffer.from('{"a":1}', "utf16le"),
   Buffer.from([0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 3]),
   "{".repeat(100_000),
+  nested(100_000, "[", "]"),
+  nested(100_000, '{"a":', "}"),
+  `{"a":[${"1,".repeat(100_000)}1]}`,
+  `{${Array.from({ length: 20_000 }, (_, nth) => `"k${nth}":1`)}}`,
 ];
 
 const otherTypes: readonly string[] = [
@@ -271,17 +279,17 @@ export function hostileBodies(operation: Operation, own: Belongings): readonly R
   const valid = validRequest(operation, own);
   const { body = {} } = validPartsOf(operation, own);
   const text = JSON.stringify(body);
-  const mutated = mutations(body, { values: hostileValues, names: hostileNames });
+  const texts = [...hostileTexts, "x".repeat(20_000)].map((each) => JSON.stringify(each));
+  const mutated = mutations(body, { values: hostileValues, texts, names: hostileNames });
   const bodies = [...brokenBodies, `\ufeff${text}`, `${text} x`, text.slice(0, -1), ...mutated];
   return [
-    ...bodies.map((each) => ({ ...valid, ...json(each) })),
-    ...mutated.filter((_, nth) => nth % 10 === 0).map((each) => ({ ...valid, ...onceOnly(each) })),
+    ...bodies.map((each, nth) => ({ ...valid, ...(nth % 2 === 0 ? json(each) : onceOnly(each)) })),
     ...otherTypes.map((type) => ({ ...valid, headers: { "content-type": type }, body: text })),
     { ...valid, headers: { "content-type": "application/json", "content-encoding": "gzip" }, body: text },
   ];
 }
 
-function onceOnly(body: string) {
+function onceOnly(body: string | Buffer) {
   const { headers } = json(body);
   return { body, headers: { ...headers, "idempotency-key": randomUUID() } };
 }

@@ -3,7 +3,7 @@ import type { InjectOptions, LightMyRequestResponse, RouteOptions } from "fastif
 import pino from "pino";
 import { afterAll } from "vitest";
 import type { HttpSettings } from "../../src/config.ts";
-import { openApp } from "../../src/http/app.ts";
+import { type AppOptions, openApp } from "../../src/http/app.ts";
 import type { App, Services } from "../../src/http/services.ts";
 import { type MadeKey, makeKey, type NewKey, revokeKey } from "../../src/keys/keys.ts";
 
@@ -43,12 +43,14 @@ const opened: App[] = [];
 export async function openTestApp(
   context: Omit<Services, "log"> & Partial<Services>,
   settings: Partial<HttpSettings> = {},
+  options: AppOptions = {},
 ): Promise<TestApp> {
   const [tenant, foreign] = [randomUUID(), randomUUID()];
   const keys = await makeKeys(context, tenant, foreign);
   const routes: RouteOptions[] = [];
   const services = { ...context, log: context.log ?? pino({ level: "silent" }) };
-  const app = await openApp(services, { ...testSettings, ...settings }, { onRoute: (r) => routes.push(r) });
+  const onRoute = (route: RouteOptions) => routes.push(route);
+  const app = await openApp(services, { ...testSettings, ...settings }, { onRoute, ...options });
   opened.push(app);
   const ask = (options: InjectOptions, token: string = keys.admin) =>
     app.inject({ ...options, headers: { ...options.headers, ...bearer(token) } });

@@ -79,6 +79,11 @@ export function again(run: ClaimedRun, given: Partial<RunRequest> = {}): RunRequ
   };
 }
 
+/** Notes that a tenant was served just now: those who never were come first. */
+export async function noteServed(pool: Pool, tenant_id: string): Promise<void> {
+  await pool.query("insert into tenant_turns (tenant_id, claimed_at) values ($1, now())", [tenant_id]);
+}
+
 export function only<Value>(values: readonly Value[]): Value {
   const [value] = values;
   if (value === undefined || values.length > 1) throw new Error(`expected one, got: ${values.length}`);

@@ -3,17 +3,19 @@
 type Path = readonly string[];
 
 export type Mutants = {
-  /** What stands in place of each part, as JSON. */
+  /** What stands in place of each part, as JSON, and beside it in place of each text. */
   readonly values: readonly string[];
+  readonly texts: readonly string[];
   /** The fields that are added to each object. */
   readonly names: readonly string[];
 };
 
-/** The value with each part of it replaced by each of `values`, each field left out, and fields added to each object. */
-export function mutations(value: object, { values, names }: Mutants): readonly string[] {
+/** The value with each part of it replaced, each field left out, and fields added to each object. */
+export function mutations(value: object, { values, texts, names }: Mutants): readonly string[] {
   return pathsOf(value).flatMap((path) => {
     const part = partAt(value, path);
-    const others = values.filter((other) => path.length > 0 || other !== "{}"); // it may mean: all there is
+    const all = typeof part === "string" ? [...values, ...texts] : values;
+    const others = all.filter((other) => path.length > 0 || other !== "{}"); // it may mean: all there is
     const parts = [...others, ...(isObject(part) ? names.map((name) => withField(part, name)) : [])];
     return [...parts, undefined].map((other) => replaced(value, path, other));
   });

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Option } from "@commander-js/extra-typings";
 import { LoregraphError } from "../../errors.ts";
+import { IdempotencyKey } from "../../http/idempotency.ts";
 import { listWorkers } from "../../ledger/workers.ts";
 import { planReingest } from "../../reingest/plan.ts";
 import { type Progress, progressOf } from "../../reingest/progress.ts";
@@ -36,7 +37,7 @@ export const command = () =>
     .option("--ids <uuids>", "only these entities", list("--ids"))
     .option("--priority <n>", "higher ones come first; -100 where absent", number("--priority"))
     .option("--source <name>", "who names the entities: local or main-service")
-    .option("--key <key>", "the same key and request again start nothing new")
+    .option("--key <key>", "the same key and request again start nothing new", idempotencyKey)
     .option("--watch", "show its progress until it ends")
     .option(...maxCost)
     .option(...maxTokens)
@@ -238,6 +239,13 @@ function withoutAbsent(given: object): object {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
+/** An empty one, as of a variable that is not set, would make every such call the same. */
+function idempotencyKey(value: string): string {
+  const key = IdempotencyKey.safeParse(value);
+  if (key.success) return key.data;
+  throw new LoregraphError("INPUT_INVALID", `--key: ${key.error.issues[0]?.message}`);
+}
+
 function number(what: string) {
   return (value: string): number => {
     const read = Number(value);
@@ -351,7 +359,9 @@ function progressText(progress: Progress): string {
     ),
     `${progress.tokens} tokens, ${dollars(progress.cost_usd)}, ${Math.round(progress.runs_per_minute)} runs/min`,
     ...(progress.eta_seconds === null ? [] : [`about ${span(progress.eta_seconds)} left`]),
-    ...(paused_because ? [`to go on: npx loregraph reingest resume ${id} --help`] : []),
+    ...(paused_because
+      ? [`to go on: npx loregraph reingest resume ${id} ${optionOf[paused_because]} <more>`]
+      : []),
   ];
   return lines.join("\n");
 }

@@ -221,7 +221,10 @@ type Sendable = { readonly url?: string | undefined; readonly events?: readonly 
 function assertSendable({ url, events }: Sendable, { registry, webhooks }: Lent): void {
   const target = url === undefined ? null : URL.parse(url);
   if (target && !webhooks.toPrivate && holdsPrivateAddress(target))
-    throw new LoregraphError("INPUT_INVALID", "url: expected a public address");
+    throw new LoregraphError(
+      "INPUT_INVALID",
+      "url: expected a public address, as LOREGRAPH_WEBHOOK_PRIVATE is not true",
+    );
   const known = knownEvents(registry);
   const unknown = events?.find((event) => !known.has(event));
   if (unknown === undefined) return;
