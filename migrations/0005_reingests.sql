@@ -73,8 +73,8 @@ create table reingest_paces (
   foreign key (tenant_id, reingest_id) references reingests on delete cascade
 );
 
--- What became of a reingest's runs. Counted by the transaction that ends them, in sixteen rows, so that commits which
--- end at once seldom wait for each other; who reads adds them up.
+-- What became of a reingest's runs. Counted by the transaction that ends them, in sixteen rows by connection, so that
+-- commits which end at once seldom wait for each other, and none takes two rows in another order; who reads adds them up.
 create table reingest_tallies (
   tenant_id   uuid     not null,
   reingest_id uuid     not null,
@@ -122,7 +122,7 @@ begin
   insert into reingest_tallies as tally
     (tenant_id, reingest_id, pipeline, shard, done, skipped, failed, cancelled, follow_on, tokens, cost_usd)
   values (
-    old.tenant_id, old.reingest_id, old.pipeline, hashtext(old.id::text) & 15,
+    old.tenant_id, old.reingest_id, old.pipeline, pg_backend_pid() & 15,
     (ended and new.status = 'success' and new.outcome <> 'duplicate_skipped')::integer,
     (left_it or ended and new.status = 'success' and new.outcome = 'duplicate_skipped')::integer,
     (ended and new.status = 'failed')::integer,

@@ -2,6 +2,7 @@ import { contendedTransaction, type Db, type Pool } from "./db.ts";
 import { cancelRunsOf } from "./ledger/cancel.ts";
 import { publish, withMentions } from "./publish.ts";
 import type { Registry } from "./registry.ts";
+import type { Routable } from "./router.ts";
 import {
   type Deleted,
   deleteEntities,
@@ -21,6 +22,11 @@ export type Intake = {
   /** Are pipelines to look again at what has not changed? Each then does what is stale or missing. Defaults to no. */
   readonly again?: boolean;
 };
+
+/** Tells that an entity is new or has changed. */
+export function changedEvent(tenant_id: string, entity: Upserted): Routable {
+  return { ...entity, tenant_id, event: "entity.changed", metadata: withMentions(entity.metadata) };
+}
 
 /** Takes entities in: what is new or has changed is stored, told as `entity.changed` and enqueued, in one transaction. */
 export async function acceptEntities(
@@ -42,7 +48,7 @@ export async function acceptEntitiesIn(
   await publish(
     db,
     registry,
-    changed.map((entity) => ({ ...entity, tenant_id, event: "entity.changed" })),
+    changed.map((entity) => changedEvent(tenant_id, entity)),
   );
   return upserted;
 }

@@ -55,8 +55,14 @@ async function flagsWhereAsked(
   return asked ? await readFlags(db, [...new Set(events.map(({ tenant_id }) => tenant_id))]) : new Map();
 }
 
-/** An event's metadata with whom its text speaks of, each once; most events carry just what their entity does. */
-export function withMentions(metadata: Metadata, mentions: readonly Mention[]): Metadata {
+/**
+ * An event's metadata: what its entity carries, and whom its text speaks of, each once. Whom the entity itself claims to
+ * mention is left out: runs follow from mentions, and only what has read the text knows them.
+ */
+export function withMentions(
+  { mentions: _, ...metadata }: Metadata,
+  mentions: readonly Mention[] = [],
+): Metadata {
   const distinct = new Map(
     mentions.map((mention) => [`${mention.source_type} ${mention.source_id}`, mention]),
   );

@@ -50,6 +50,7 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/publish.ts": { mayImport: [...contract, "src/db.ts", "src/ledger", "src/router.ts", "src/store"] },
   "src/intake.ts": {
     mayImport: [...contract, "src/db.ts", "src/ledger", "src/publish.ts", "src/registry.ts", "src/store"],
+    mayImportTypes: ["src/router.ts"],
   },
   "src/import.ts": {
     mayImport: [

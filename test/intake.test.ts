@@ -47,6 +47,25 @@ describe("taking entities in", () => {
     expect(runs.find(({ source_id }) => source_id === edited.source_id)?.source_version).toBe(2);
   });
 
+  test("lets no entity claim whom it mentions: runs follow from that", async () => {
+    const tenant_id = randomUUID();
+    const forged = scene({
+      metadata: { mentions: [{ source_type: "scene", source_id: randomUUID() }], mood: "sly" },
+    });
+    const watching = runtime(
+      database,
+      echo(() => ({ said: "" }), { trigger: { on: "entity.changed", mentioned: true } }),
+    );
+    await accept(tenant_id, [forged], watching);
+    await remove(tenant_id, [forged]);
+
+    const events = await eventsOf(database.pool, { ...forged, tenant_id });
+    expect(events.map(({ metadata }) => metadata)).toEqual([{ mood: "sly" }, { mood: "sly" }]);
+    expect(new Set((await listRuns(database.pool, { tenant_id })).map(({ source_id }) => source_id))).toEqual(
+      new Set([forged.source_id]),
+    );
+  });
+
   test("takes all of a batch or nothing", async () => {
     const tenant_id = randomUUID();
     const good = scene();

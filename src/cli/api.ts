@@ -7,7 +7,8 @@ import type { Session } from "./session.ts";
 
 /** The HTTP API of this process, as the settings say; it does not listen yet. */
 export async function openApi({ config }: Session, context: Context, settings: HttpSettings): Promise<App> {
-  const { maxTextChars, webhooks } = config;
+  const { maxTextChars, webhooks, mainService } = config;
+  const hasMainService = mainService.url !== undefined;
   await forgetTransactionIds(context.pool);
-  return await openApp({ ...context, maxTextChars, webhooks }, settings);
+  return await openApp({ ...context, maxTextChars, webhooks, hasMainService }, settings);
 }

@@ -16,6 +16,8 @@ export type Services = {
   readonly log: Log;
   /** The longest text of one entity, in UTF-16 code units. Defaults to 2,000,000. */
   readonly maxTextChars?: number;
+  /** Is there a main service, for the reingests that name it? Defaults to no. */
+  readonly hasMainService?: boolean;
   /** How webhooks are tried out. Defaults to public addresses alone, and 10 s. */
   readonly webhooks?: Sending | undefined;
 };

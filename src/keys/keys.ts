@@ -97,6 +97,14 @@ export async function anyKey(db: Db): Promise<boolean> {
   return there;
 }
 
+/** Lets a key live for `ms` from now on; one that was revoked stays so. */
+export async function extendKey(db: Db, id: string, ms: number): Promise<void> {
+  await execute(db, "update api_keys set expires_at = now() + $2 * interval '1 millisecond' where id = $1", [
+    id,
+    ms,
+  ]);
+}
+
 /** Makes a key useless, for good; one that already is stays as it is. Throws NOT_FOUND where there is none. */
 export async function revokeKey(db: Db, id: string): Promise<Key> {
   const key = await maybeOne(

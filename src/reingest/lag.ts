@@ -14,7 +14,8 @@ export async function readLag(db: Db): Promise<Lag> {
     db,
     Lag,
     `select count(*) as reingests,
-       coalesce(sum(greatest(0, total - skipped - enqueued - coalesce((cursor ->> 'follows')::bigint, 0))) filter (where produced_at is null), 0) as undecided
+       coalesce(sum(greatest(0, total - skipped - enqueued - coalesce((cursor ->> 'follows')::bigint, 0)))
+         filter (where produced_at is null), 0) as undecided
      from reingests where status in ('planned', 'running')`,
   );
 }

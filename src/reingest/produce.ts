@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { contendedTransaction, type Db, maybeOne, one, type Pool } from "../db.ts";
+import { changedEvent } from "../intake.ts";
 import { enqueuePage } from "../ledger/enqueue-page.ts";
 import type { RunRequest } from "../ledger/run.ts";
 import { publish } from "../publish.ts";
@@ -92,7 +93,7 @@ async function decideListed(
   const upserted = await upsertEntities(db, tenant_id, source, entities);
   const events = upserted
     .filter(({ change }) => change === "created" || change === "changed")
-    .map((entity) => ({ ...entity, tenant_id, event: "entity.changed" }));
+    .map((entity) => changedEvent(tenant_id, entity));
   await publish(db, new Map(), events); // told to subscribers; which runs follow is said below
   const flags = events.length > 0 ? (await readFlags(db, [tenant_id])).get(tenant_id) : {};
   const caused = events.flatMap((event) => route(event, registry.values(), flags));

@@ -64,6 +64,13 @@ export type Reingest = z.infer<typeof Reingest>;
 /** What names a reingest. */
 export type ReingestKey = Pick<Reingest, "tenant_id" | "id">;
 
+export type ReingestView = ReturnType<typeof viewOf>;
+
+/** A reingest as people see it: without what only its producer needs. */
+export function viewOf({ request, cursor: _, event_id: __, ...reingest }: Reingest) {
+  return { ...reingest, filters: request };
+}
+
 /** Throws NOT_FOUND. */
 export async function readReingest(db: Db, { tenant_id, id }: ReingestKey): Promise<Reingest> {
   const row = await maybeOne(db, Reingest, "select * from reingests where tenant_id = $1 and id = $2", [
@@ -107,12 +114,12 @@ export type ReingestList = {
   readonly limit?: number | undefined;
 };
 
-/** Reingests, newest first. */
+/** Reingests, newest first, without the ids that they may name by the thousand. */
 export async function listReingests(db: Db, list: ReingestList = {}): Promise<readonly Reingest[]> {
   return await many(
     db,
     Reingest,
-    `select * from reingests
+    `select *, request - 'ids' as request from reingests
      where ($1::uuid is null or tenant_id = $1) and ($2::text is null or status = $2)
        and ($3::uuid is null or id < $3)
      order by id desc

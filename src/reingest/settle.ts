@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many, maybeOne, type Pool, transaction } from "../db.ts";
+import { type Db, many, maybeOne, one, type Pool, transaction } from "../db.ts";
 import type { LoregraphError } from "../errors.ts";
 import { cancelRunsOfReingest } from "../ledger/cancel.ts";
 import type { Registry } from "../registry.ts";
@@ -23,6 +23,17 @@ const isDone = `r.produced_at is not null and not exists (
   select from pipeline_runs run
   where run.tenant_id = r.tenant_id and run.reingest_id = r.id and run.status in ('pending', 'running', 'waiting')
 )`;
+
+/** Has everything been decided, and has every run of it ended? */
+export async function hasNothingLeft(db: Db, { tenant_id, id }: ReingestKey): Promise<boolean> {
+  const { done } = await one(
+    db,
+    z.object({ done: z.boolean() }),
+    `select ${isDone} as done from reingests r where tenant_id = $1 and id = $2`,
+    [tenant_id, id],
+  );
+  return done;
+}
 
 /** What its runs have used and how many have ended, beside a reingest `r`. */
 const sums = `(

@@ -1,10 +1,11 @@
-import { type Db, one, type Pool, transaction } from "../db.ts";
+import { type Db, execute, one, type Pool, transaction } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { cancelRunsOfReingest } from "../ledger/cancel.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
 import type { Registry } from "../registry.ts";
 import { lockReingest, Reingest, type ReingestKey } from "./reingest.ts";
 import type { ReingestRequest } from "./request.ts";
+import { hasNothingLeft } from "./settle.ts";
 import { assertReingestTransition, illegalTransition } from "./states.ts";
 import { sumOf, talliesOf } from "./tallies.ts";
 import { tell } from "./tell.ts";
@@ -44,7 +45,8 @@ export async function resumeReingest(
       limits.max_tokens ?? null,
       limits.max_runs_per_minute ?? null,
     ]);
-    await assertBelowLimits(db, resumed);
+    if (!(await hasNothingLeft(db, key))) await assertBelowLimits(db, resumed);
+    if (limits.max_runs_per_minute !== undefined) await forgetPace(db, key);
     await tell(db, registry, "reingest.resumed", key, limits);
     await wakeWorkers(db);
     return resumed;
@@ -58,6 +60,11 @@ const resumeSql = `
   max_cost_usd        = coalesce($3, max_cost_usd),
   max_tokens          = coalesce($4, max_tokens),
   max_runs_per_minute = coalesce($5, max_runs_per_minute)`;
+
+/** The next run need not wait for what the former pace asked of it. */
+async function forgetPace(db: Db, { tenant_id, id }: ReingestKey): Promise<void> {
+  await execute(db, "delete from reingest_paces where tenant_id = $1 and reingest_id = $2", [tenant_id, id]);
+}
 
 async function assertBelowLimits(db: Db, reingest: Reingest): Promise<void> {
   const used = sumOf(await talliesOf(db, reingest));

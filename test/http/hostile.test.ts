@@ -140,7 +140,9 @@ describe("the valid request of each route", () => {
 /** Milliseconds for a sweep over all routes, which takes a few seconds where nothing else goes on. */
 const sweepMs = 90_000;
 
-describe("nothing that is hostile breaks a route, shows what is inside or reaches another tenant:", { timeout: sweepMs }, () => {
+describe("nothing that is hostile breaks a route, shows what is inside or reaches another tenant:", {
+  timeout: sweepMs,
+}, () => {
   test("no path", async () => {
     const paths = (operation: Operation, own: Belongings) => hostilePaths(operation, own, foreign);
 

@@ -160,6 +160,7 @@ describe("steering", () => {
       tenant_id: api.tenant,
       max_tokens: 5,
       paused_because: "max_tokens",
+      produced_at: null,
     });
     await database.pool.query(
       `insert into reingest_tallies (tenant_id, reingest_id, pipeline, shard, tokens) values ($1, $2, 'echo', 0, 6)`,

@@ -8,7 +8,7 @@ import { startProcess, type TestProcess } from "../support/process.ts";
 import { fillTenant, filters, newReingest, startProducer, untilReingest } from "../support/reingests.ts";
 import { runtime } from "../support/runtime.ts";
 
-const [kills, entities] = [5, 4_000];
+const [kills, entities] = [5, 2_000];
 
 test("a producer that is killed again and again loses no pair and enqueues none twice", {
   timeout: 60_000,

@@ -159,6 +159,23 @@ describe("a limit", () => {
     expect(await readReingest(database.pool, reingest)).toMatchObject({ status: "completed" });
   });
 
+  test("that was reached with nothing left to do need not be raised", async () => {
+    const reingest = await newReingest(database.pool, { max_cost_usd: 0.5 });
+    await enqueueFor(database.pool, reingest, 1);
+    await use(reingest, 0.6);
+    await settleReingests(context);
+    expect(await readReingest(database.pool, reingest)).toMatchObject({ status: "paused" });
+    await database.pool.query(
+      "update pipeline_runs set status = 'cancelled', finished_at = now() where reingest_id = $1",
+      [reingest.id],
+    );
+
+    await resumeReingest(context, reingest);
+    await settleReingests(context);
+
+    expect(await readReingest(database.pool, reingest)).toMatchObject({ status: "completed" });
+  });
+
   test("of runs a minute lets no more begin", async () => {
     const pipeline = newPipeline();
     const reingest = await newReingest(database.pool, { max_runs_per_minute: 20 });
@@ -178,7 +195,7 @@ describe("a limit", () => {
     const reingest = await newReingest(database.pool, { max_runs_per_minute: 24 });
     await enqueueFor(database.pool, reingest, 2, { pipeline: name });
 
-    await vi.waitUntil(async () => (await statusesOf(reingest)).pending === undefined, { timeout: 10_000 });
+    await vi.waitUntil(async () => (await statusesOf(reingest)).pending === undefined, { timeout: 18_000 });
 
     const { rows } = await database.pool.query(
       "select extract(epoch from max(started_at) - min(started_at))::float8 as seconds from pipeline_runs where reingest_id = $1",

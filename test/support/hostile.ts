@@ -14,7 +14,7 @@ import {
 } from "./valid-requests.ts";
 
 /** Texts that mean something to somebody on the way: SQL, JavaScript, a shell, a formatter, a file system. */
-export const hostileTexts: readonly string[] = [
+const hostileTexts: readonly string[] = [
   "",
   " ",
   "\0",
@@ -61,7 +61,9 @@ export const hostileTexts: readonly string[] = [
 
 /** What may stand in a body where something else is expected, as JSON. */
 const hostileValues: readonly string[] = [
-  ...["", "\0", "-1", "1e5", "true", "Infinity", "'; drop table entities; --"].map((text) => JSON.stringify(text)),
+  ...["", "\0", "-1", "1e5", "true", "Infinity", "'; drop table entities; --"].map((text) =>
+    JSON.stringify(text),
+  ),
   ..."null true false 0 -1 0.5 -0 1e5 1e308 -1e308 1e999 5e-324 9007199254740993 -9223372036854775809".split(
     " ",
   ),

@@ -5,7 +5,14 @@ import { IdempotencyKey } from "../../http/idempotency.ts";
 import { listWorkers } from "../../ledger/workers.ts";
 import { planReingest } from "../../reingest/plan.ts";
 import { type Progress, progressOf } from "../../reingest/progress.ts";
-import { findReingest, listReingests, type Reingest, type ReingestKey } from "../../reingest/reingest.ts";
+import {
+  findReingest,
+  listReingests,
+  type Reingest,
+  type ReingestKey,
+  type ReingestView,
+  viewOf,
+} from "../../reingest/reingest.ts";
 import { Only, ReingestRequest } from "../../reingest/request.ts";
 import { startReingest } from "../../reingest/start.ts";
 import { hasEnded, ReingestStatus } from "../../reingest/states.ts";
@@ -70,7 +77,7 @@ const listing = () =>
     .option("--limit <n>", "the most of them", wholeNumber("--limit", 1), 20)
     .action(async ({ tenant, status, limit, json }) => {
       await withSession(async ({ pool }) =>
-        print(await listReingests(pool, { tenant_id: tenant, status, limit }), json, listText),
+        print((await listReingests(pool, { tenant_id: tenant, status, limit })).map(viewOf), json, listText),
       );
     });
 
@@ -96,7 +103,7 @@ const steering = (verb: string, summary: string, steer: Steer) =>
     .action(async (id, { tenant, json }) => {
       await withSession(async (session) => {
         const key = await keyOf(session, id, tenant);
-        print(await steer(await openRuntime(session), key), json, statusLine);
+        print(viewOf(await steer(await openRuntime(session), key)), json, statusLine);
       });
     });
 
@@ -115,7 +122,7 @@ const resume = () =>
       await withSession(async (session) => {
         const key = await keyOf(session, id, tenant);
         const resumed = await resumeReingest(await openRuntime(session), key, limitsOf(limits));
-        print(resumed, json, statusLine);
+        print(viewOf(resumed), json, statusLine);
         await warnWithoutWorkers(session);
       });
     });
@@ -314,11 +321,11 @@ function note({ status, runs_per_minute, cost_usd, eta_seconds, failed, trouble 
   ].join(", ");
 }
 
-function statusLine({ id, status }: Reingest): string {
+function statusLine({ id, status }: ReingestView): string {
   return `${id} is ${status}`;
 }
 
-function listText(reingests: readonly Reingest[]): string {
+function listText(reingests: readonly ReingestView[]): string {
   if (reingests.length === 0) return "no reingests";
   const rows = reingests.map((each) => [
     each.id,
@@ -326,7 +333,7 @@ function listText(reingests: readonly Reingest[]): string {
     each.skipped + each.enqueued,
     each.total,
     ago(each.created_at),
-    each.request.pipelines.join(","),
+    each.filters.pipelines.join(","),
   ]);
   return table(["id", "status", "decided", "total", "age", "pipelines"], rows);
 }

@@ -1,7 +1,9 @@
 import { Option } from "@commander-js/extra-typings";
 import { LoregraphError } from "../../errors.ts";
 import { isLoopback, type Listening, listen } from "../../http/listen.ts";
-import { type MadeKey, makeKey, revokeKey } from "../../keys/keys.ts";
+import { extendKey, type MadeKey, makeKey, revokeKey } from "../../keys/keys.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { keepDoing } from "../../worker/loop.ts";
 import { openApi } from "../api.ts";
 import { print } from "../output.ts";
 import { newCommand, wholeNumber } from "../program.ts";
@@ -38,7 +40,7 @@ async function up(session: Session, { concurrency, ...address }: Options, json: 
   const settings = settingsFor(session, address);
   const context = await openRuntime(session);
   const app = await openApi(session, context, settings);
-  const key = session.embedded ? await keyOfThisStart(session) : undefined;
+  const key = session.embedded ? await keyOfThisStart(session, context.log) : undefined;
   let worker: WorkerProcess | undefined;
   try {
     const listening = await listen(app, settings);
@@ -62,16 +64,16 @@ function settingsFor({ config, embedded }: Session, { host, port }: Omit<Options
   );
 }
 
-const day = 86_400_000;
+const hour = 3_600_000;
 
-/** It is revoked at the end; should the process be killed, it expires. */
-async function keyOfThisStart({ pool }: Session): Promise<MadeKey> {
-  return await makeKey(pool, {
-    name: "loregraph up",
-    scope: "admin",
-    tenant_id: null,
-    expiresInMs: 30 * day,
-  });
+/** It lives as long as this process: revoked at its end, and no longer extended where that is killed. */
+async function keyOfThisStart({ pool, signal }: Session, log: Log): Promise<MadeKey> {
+  const given = { name: "loregraph up", scope: "admin", tenant_id: null, expiresInMs: hour } as const;
+  const made = await makeKey(pool, given);
+  void keepDoing({ what: "key-extended", everyMs: hour / 12, log, signal }, () =>
+    extendKey(pool, made.key.id, hour),
+  );
+  return made;
 }
 
 function asText({ url }: Listening, key: MadeKey | undefined): string {

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
+import { LoregraphError } from "../../errors.ts";
 import { Plan, planReingest } from "../../reingest/plan.ts";
 import { Progress, progressOf } from "../../reingest/progress.ts";
-import { listReingests, Reingest, type ReingestKey, readReingest } from "../../reingest/reingest.ts";
+import { listReingests, Reingest, type ReingestKey, readReingest, viewOf } from "../../reingest/reingest.ts";
 import { Filters, ReingestRequest } from "../../reingest/request.ts";
 import { startReingest } from "../../reingest/start.ts";
 import { hasEnded, ReingestStatus } from "../../reingest/states.ts";
@@ -62,6 +63,7 @@ export function reingestRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const { key = idempotencyKeyOf(request), ...wanted } = request.body;
       const { tenant_id } = request.params;
+      assertSource(services, wanted);
       if (wanted.dry_run) return reply.code(200).send(await planReingest(services, tenant_id, wanted));
       const { reingest, counts, filters } = await startReingest(services, tenant_id, wanted, { key });
       return reply.code(202).send({ id: reingest.id, status: reingest.status, counts, filters });
@@ -168,8 +170,14 @@ export function reingestRoutes(app: App, services: Services): void {
   );
 }
 
-function view({ request, cursor: _, event_id: __, ...reingest }: Reingest) {
-  return { ...shown(reingest), filters: request };
+function assertSource({ hasMainService = false }: Services, { source }: ReingestRequest): void {
+  if (source === "local" || hasMainService) return;
+  const message = "source: this server knows no main service; LOREGRAPH_MAIN_SERVICE_URL names one";
+  throw new LoregraphError("INPUT_INVALID", message);
+}
+
+function view(reingest: Reingest) {
+  return shown(viewOf(reingest));
 }
 
 /** Sends each change, and the end. A client that is behind is sent what is then the newest. */
