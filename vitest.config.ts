@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -5,6 +6,8 @@ export default defineConfig({
     include: ["{test,graphs,checkpoints}/**/*.test.ts"],
     globalSetup: "test/support/postgres.ts",
     pool: "forks",
+    // Most of a test waits for Postgres or another process: by itself vitest would leave one of two processors idle.
+    maxWorkers: Math.min(availableParallelism(), 4),
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },
