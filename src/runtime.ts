@@ -1,5 +1,6 @@
 import type { WebhookSettings } from "./config.ts";
 import type { ClaimedRun } from "./ledger/run.ts";
+import { pause } from "./pause.ts";
 import { hasReingestsThatGoOn } from "./reingest/lag.ts";
 import { Producer } from "./reingest/producer.ts";
 import type { EntitySource } from "./sources/entity-source.ts";
@@ -7,7 +8,6 @@ import { forgetTransactionIds } from "./store/events.ts";
 import { deliveryAttempt } from "./webhooks/deliver.ts";
 import type { Context } from "./worker/context.ts";
 import type { Ending } from "./worker/ending.ts";
-import { pause } from "./worker/pause.ts";
 import { Worker } from "./worker/worker.ts";
 
 export type RuntimeOptions = {

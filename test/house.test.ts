@@ -25,6 +25,7 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/errors.ts": { mayImport: [] },
   "src/hash.ts": { mayImport: [] },
   "src/own-file.ts": { mayImport: [] },
+  "src/pause.ts": { mayImport: [] },
   "src/pipeline.ts": { mayImport: ["src/errors.ts"], mayImportLazily: ["src/studio.ts"] },
   "src/config.ts": { mayImport: ["src/errors.ts"] },
   "src/db.ts": { mayImport: ["src/errors.ts"] },
@@ -67,6 +68,7 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/worker": {
     mayImport: [
       ...contract,
+      "src/pause.ts",
       "checkpoints",
       "src/db.ts",
       "src/ledger",
@@ -97,6 +99,7 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/reingest": {
     mayImport: [
       ...contract,
+      "src/pause.ts",
       "src/content",
       "src/db.ts",
       "src/intake.ts",
@@ -113,6 +116,7 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/runtime.ts": {
     mayImport: [
       ...contract,
+      "src/pause.ts",
       "src/db.ts",
       "src/ledger",
       "src/reingest",

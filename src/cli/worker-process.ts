@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { pause } from "../pause.ts";
 import type { Log } from "../telemetry/log.ts";
 
 export type WorkerProcess = {
@@ -22,7 +23,7 @@ export function keepWorker(args: readonly string[], log: Log): WorkerProcess {
       const [code, signal] = await once(child, "exit");
       if (stopping.signal.aborted) return;
       log.error({ code, signal }, "worker-died");
-      await pauseUnless(stopping.signal, Math.min(longestWaitMs, 1_000 * 2 ** deaths));
+      await pause(Math.min(longestWaitMs, 1_000 * 2 ** deaths), stopping.signal);
       if (stopping.signal.aborted) return;
       child = start(args);
     }
@@ -44,13 +45,4 @@ function start(args: readonly string[]): ChildProcess {
   return spawn(process.execPath, [...process.execArgv, main, "worker", ...args], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
-}
-
-async function pauseUnless(signal: AbortSignal, ms: number): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener("abort", () => resolve(), { once: true });
-  await promise;
-  clearTimeout(timer);
 }

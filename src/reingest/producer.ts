@@ -1,7 +1,7 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { type Db, execute, isConnectionError, many, openPool, type Pool } from "../db.ts";
 import { errorCodes, LoregraphError, loregraphError, messageOf } from "../errors.ts";
+import { pause } from "../pause.ts";
 import type { EntitySource } from "../sources/entity-source.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Holds } from "./hold.ts";
@@ -211,8 +211,3 @@ async function noteTrouble(db: Db, { tenant_id, id }: ReingestKey, trouble: Trou
 }
 
 /** Waits, but no longer than until the signal fires. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(ms, undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-  });
-}

@@ -2,10 +2,10 @@ import { type ClaimOptions, claimRuns } from "../ledger/claim.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
 import { releaseRuns } from "../ledger/release.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
+import { pause } from "../pause.ts";
 import type { Bell } from "./bell.ts";
 import type { Context } from "./context.ts";
 import { kindOf } from "./loop.ts";
-import { pause } from "./pause.ts";
 import type { Slots } from "./slots.ts";
 
 export type Claiming = {

@@ -3,6 +3,7 @@ import { LoregraphError, messageOf } from "../errors.ts";
 import { endCancelled, parkRun } from "../ledger/attempt.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
 import { releaseRuns } from "../ledger/release.ts";
+import { pause } from "../pause.ts";
 import type { Usage } from "../pipeline.ts";
 import { storableJson } from "../store/storable.ts";
 import { commitAnswer, commitDuplicate } from "./answer.ts";
@@ -10,7 +11,6 @@ import type { Context } from "./context.ts";
 import type { Ended } from "./ended.ts";
 import type { Ending } from "./ending.ts";
 import { commitFailure } from "./failure.ts";
-import { pause } from "./pause.ts";
 
 export type Committed = {
   /** That of the attempt, or the failure to store it. */

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import type { FencedSaver } from "../../checkpoints/saver.ts";
 import { LoregraphError } from "../errors.ts";
+import { within } from "../pause.ts";
 import type { Entity, Pipeline, Tools } from "../pipeline.ts";
-import { within } from "./pause.ts";
 
 export type Invocation = {
   readonly pipeline: Pipeline;

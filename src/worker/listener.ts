@@ -1,6 +1,6 @@
 import pg from "pg";
 import { z } from "zod";
-import { pause } from "./pause.ts";
+import { pause } from "../pause.ts";
 
 export type Heard = {
   /** There may be something to claim; of one kind of work, or of any where it is empty. */

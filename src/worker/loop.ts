@@ -1,5 +1,5 @@
+import { pause } from "../pause.ts";
 import type { Log } from "../telemetry/log.ts";
-import { pause } from "./pause.ts";
 
 export type Loop = {
   /** What it does, in the past tense: where that fails, `<what>-failed` is logged. */

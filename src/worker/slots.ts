@@ -1,6 +1,6 @@
 import type { ClaimedRun } from "../ledger/run.ts";
+import { within } from "../pause.ts";
 import { Stop } from "./ending.ts";
-import { within } from "./pause.ts";
 
 type Slot = { readonly run: ClaimedRun; readonly stop: AbortController; readonly done: Promise<void> };
 

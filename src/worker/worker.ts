@@ -4,6 +4,7 @@ import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
 import { isDelivery, type Work } from "../ledger/enqueue.ts";
 import { countOpenRuns } from "../ledger/read.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
+import { pause, within } from "../pause.ts";
 import { noUsage } from "../pipeline.ts";
 import { withRunIds } from "../telemetry/log.ts";
 import { type Attempt, runAttempt } from "./attempt.ts";
@@ -15,7 +16,6 @@ import { Heartbeat } from "./heartbeat.ts";
 import { Listener } from "./listener.ts";
 import { keepDoing, safely } from "./loop.ts";
 import { Meter } from "./meter.ts";
-import { pause, within } from "./pause.ts";
 import { Slots } from "./slots.ts";
 
 export type WorkerOptions = {
