@@ -30,7 +30,7 @@ export async function publish(
     route(event, pipelines.values(), flags.get(event.tenant_id)).map((request) => ({
       ...request,
       ...(ids[index] === undefined ? {} : { cause_event: ids[index] }),
-      ...(cause === undefined ? {} : inherited(request, cause)),
+      ...(cause === undefined ? {} : inherited(cause)),
     })),
   );
   const tenant_ids = [...new Set(events.map(({ tenant_id }) => tenant_id))];
@@ -40,9 +40,8 @@ export async function publish(
   return { events: events.length, runs: runs.length };
 }
 
-function inherited({ priority }: RunRequest, { id, reingest_id, ...cause }: Cause): Partial<RunRequest> {
-  if (reingest_id === null) return { parent_run_id: id, priority };
-  return { parent_run_id: id, reingest_id, priority: cause.priority, force: cause.force };
+function inherited({ id, reingest_id, priority, force }: Cause): Partial<RunRequest> {
+  return { parent_run_id: id, ...(reingest_id === null ? {} : { reingest_id, priority, force }) };
 }
 
 /** Flags are read only where some pipeline asks for one. */

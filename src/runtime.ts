@@ -1,4 +1,5 @@
 import type { WebhookSettings } from "./config.ts";
+import { deliveries, everyDelivery } from "./ledger/deliveries.ts";
 import type { ClaimedRun } from "./ledger/run.ts";
 import { pause } from "./pause.ts";
 import { hasReingestsThatGoOn } from "./reingest/lag.ts";
@@ -24,9 +25,6 @@ export type RuntimeOptions = {
   /** Told of each attempt's end at a graph. */
   readonly onEnded?: ((run: ClaimedRun, ending: Ending) => void) | undefined;
 };
-
-/** What `pipelines` names for deliveries. */
-export const deliveries = "webhook";
 
 /** Deliveries at a time: subscribers are waited for, which costs next to nothing. */
 const deliverySlots = 32;
@@ -55,7 +53,7 @@ export class Runtime {
     }
     if (pipelines.includes(deliveries)) {
       const attempt = deliveryAttempt(options.webhooks);
-      const slots = { pipelines: ["webhook:%"], concurrency: deliverySlots };
+      const slots = { pipelines: [everyDelivery], concurrency: deliverySlots };
       this.#deliveries = new Worker(context, { ...shared, ...slots, attempt });
     }
     this.#producer = new Producer(context, { url, mainService: options.mainService });

@@ -1,7 +1,8 @@
 import type { Config } from "../config.ts";
+import { deliveries } from "../ledger/deliveries.ts";
 import { openModels } from "../models/models.ts";
 import { loadRegistry } from "../registry.ts";
-import { deliveries, Runtime, type RuntimeOptions } from "../runtime.ts";
+import { Runtime, type RuntimeOptions } from "../runtime.ts";
 import type { EntitySource } from "../sources/entity-source.ts";
 import { openMainService } from "../sources/main-service.ts";
 import { openLog } from "../telemetry/log.ts";
@@ -39,7 +40,10 @@ export function configuredMainService({ mainService, maxTextChars }: Config): En
   return url === undefined ? undefined : openMainService({ url, ...options, maxTextChars });
 }
 
-/** The named pipelines, deliveries among them, or undefined for all. Throws INPUT_INVALID for one that `langgraph.json` does not name. */
+/**
+ * The named pipelines, deliveries among them, or undefined for all. Throws INPUT_INVALID for one that `langgraph.json`
+ * does not name.
+ */
 export function chosenPipelines(
   { registry }: Pick<Context, "registry">,
   names: readonly string[] | undefined,

@@ -55,7 +55,10 @@ export async function withSession<Result>(
 /** What is sent to a whole group of processes arrives twice: from the sender, and passed on by a parent. */
 const echoMs = 500;
 
-/** The first SIGINT or SIGTERM, or the end of a parent that kept a channel to us, asks `work` to end, so that it leaves nothing behind; a second one ends the process. */
+/**
+ * The first SIGINT or SIGTERM, or the end of a parent that kept a channel to us, asks `work` to end, so that it leaves
+ * nothing behind; a second signal ends the process.
+ */
 function heedSignals(): { readonly signal: AbortSignal; forget(): void } {
   const asked = new AbortController();
   let first: { readonly name: NodeJS.Signals; readonly at: number } | undefined;

@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Pool } from "../db.ts";
 import { type Backlog, listBacklogs } from "../ledger/backlog.ts";
+import { familyOf } from "../ledger/deliveries.ts";
 import { type AttemptTally, durationBounds, readTallies } from "../ledger/tallies.ts";
 import { listWorkers } from "../ledger/workers.ts";
 import { readLag } from "../reingest/lag.ts";
@@ -39,16 +40,11 @@ async function readAll(pool: Pool) {
   return { tallies, backlogs, workers, lag };
 }
 
-/** The pipeline as a label, of which there must be few. */
-function label(pipeline: string): string {
-  return pipeline.startsWith("webhook:") ? "webhook" : pipeline;
-}
-
 function gauges(registry: Registry): readonly Metric[] {
   const ofBacklog = (name: string, help: string, value: (backlog: Backlog) => number): Metric => {
     const metric = new Gauge({ name, help, labelNames: ["pipeline"], registers: [registry] });
     const set = ({ backlogs }: Read) => {
-      for (const backlog of backlogs) metric.inc({ pipeline: label(backlog.pipeline) }, value(backlog));
+      for (const backlog of backlogs) metric.inc({ pipeline: familyOf(backlog.pipeline) }, value(backlog));
     };
     return { metric, set };
   };
@@ -84,7 +80,7 @@ function oldest(registry: Registry): Metric {
     const ages = new Map<string, number>();
     for (const { pipeline, due_since } of backlogs) {
       const age = due_since ? Math.max(0, (Date.now() - due_since.getTime()) / 1_000) : 0;
-      ages.set(label(pipeline), Math.max(age, ages.get(label(pipeline)) ?? 0));
+      ages.set(familyOf(pipeline), Math.max(age, ages.get(familyOf(pipeline)) ?? 0));
     }
     for (const [pipeline, age] of ages) metric.set({ pipeline }, age);
   };

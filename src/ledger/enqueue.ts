@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Db, many } from "../db.ts";
 import { coalesced } from "./coalesce.ts";
+import { isDelivery } from "./deliveries.ts";
 import type { RunRequest } from "./run.ts";
 
 const Enqueued = z.object({ id: z.guid(), is_new: z.boolean() });
@@ -20,11 +21,6 @@ export async function enqueueRuns(db: Db, requests: readonly RunRequest[]): Prom
 
 /** What a worker does: it runs graphs, or delivers events to subscribers. */
 export type Work = "graphs" | "deliveries";
-
-/** Is it a delivery, or the pattern of all of them, rather than a graph? */
-export function isDelivery(pipeline: string): boolean {
-  return pipeline.startsWith("webhook:");
-}
 
 function workOf(requests: readonly RunRequest[]): Work | "" {
   const deliveries = requests.filter(({ pipeline }) => isDelivery(pipeline)).length;

@@ -32,6 +32,10 @@ export async function redriveDeadLetters(pool: Pool, filter: DeadLetterFilter = 
   });
 }
 
+/** What a dead letter becomes that is tried again: it has all its attempts, and is of no reingest any more. */
+export const pendingAgain =
+  "status = 'pending', attempt = 0, run_after = now(), finished_at = null, reingest_id = null";
+
 // Of several dead letters of one key only the newest can become the pending run.
 const redriveSql = `
   with dead as (
@@ -49,8 +53,7 @@ const redriveSql = `
     order by tenant_id, pipeline, source_type, source_id, id desc
     limit $4
   )
-  update pipeline_runs run set
-    status = 'pending', attempt = 0, run_after = now(), finished_at = null, reingest_id = null
+  update pipeline_runs run set ${pendingAgain}
   from dead
   where run.tenant_id = dead.tenant_id and run.id = dead.id and run.status = 'failed'
   returning run.id`;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { contendedTransaction, type Db, execute, maybeOne, type Pool } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { wakeWorkers } from "./enqueue.ts";
+import { pendingAgain } from "./redrive.ts";
 import { Status } from "./states.ts";
 
 const Found = z.object({ status: Status, pending: z.guid().nullable() });
@@ -45,8 +46,7 @@ const findSql = `
 async function makePending(db: Db, tenant_id: string, id: string): Promise<void> {
   await execute(
     db,
-    `update pipeline_runs
-     set status = 'pending', attempt = 0, run_after = now(), finished_at = null, reingest_id = null
+    `update pipeline_runs set ${pendingAgain}
      where tenant_id = $1 and id = $2 and status = 'failed'`,
     [tenant_id, id],
   );

@@ -41,3 +41,8 @@ export async function listWorkers(db: Db): Promise<readonly LiveWorker[]> {
      order by started_at`,
   );
 }
+
+/** Of a worker's slots, those that no reingest may fill, so that whoever changes something finds one: one in eight. */
+export function keptFree(concurrency: number): number {
+  return concurrency > 1 ? Math.ceil(concurrency / 8) : 0;
+}

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Db, type Pool, transaction } from "../db.ts";
-import { type LiveWorker, listWorkers } from "../ledger/workers.ts";
+import { keptFree, type LiveWorker, listWorkers } from "../ledger/workers.ts";
 import { SourceType } from "../pipeline.ts";
 import type { Registry } from "../registry.ts";
 import type { ModelNames } from "../store/stamps.ts";
@@ -135,7 +135,7 @@ function durationOf(
   workers: readonly LiveWorker[],
   { max_runs_per_minute }: Filters,
 ): Plan["duration"] {
-  const live = workers.reduce((sum, { concurrency }) => sum + forReingests(concurrency), 0);
+  const live = workers.reduce((sum, { concurrency }) => sum + concurrency - keptFree(concurrency), 0);
   const slots = live || assumedSlots;
   const working = rows.reduce((sum, { seconds }) => sum + seconds, 0) / slots;
   const runs = rows.reduce((sum, { run }) => sum + run, 0);
@@ -153,11 +153,6 @@ function durationOf(
       ...(paced > working ? [`and held to ${max_runs_per_minute} runs a minute`] : []),
     ].join(", "),
   };
-}
-
-/** A worker keeps one slot in eight free of reingests, where it has several. */
-function forReingests(concurrency: number): number {
-  return concurrency > 1 ? concurrency - Math.ceil(concurrency / 8) : concurrency;
 }
 
 function rounded(value: number, digits: number): number {

@@ -2,6 +2,7 @@ import { type ClaimOptions, claimRuns } from "../ledger/claim.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
 import { releaseRuns } from "../ledger/release.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
+import { keptFree } from "../ledger/workers.ts";
 import { pause } from "../pause.ts";
 import type { Bell } from "./bell.ts";
 import type { Context } from "./context.ts";
@@ -19,11 +20,6 @@ export type Claiming = {
   /** Begins an attempt at what was claimed. */
   readonly onClaimed: (run: ClaimedRun) => void;
 };
-
-/** The slots that no reingest may fill, so that whoever changes something finds one free: one in eight. */
-function reserved({ size }: Slots): number {
-  return size > 1 ? Math.ceil(size / 8) : 0;
-}
 
 /** A timer's millisecond is not quite the database's: a look that comes too soon is in vain. */
 const clocksMs = 10;
@@ -81,7 +77,7 @@ export class Claims {
   async #claim(signal: AbortSignal): Promise<number> {
     const { context, as, slots, bell, onClaimed } = this.#claiming;
     if (slots.free === 0) return 0;
-    const bulk = Math.max(0, slots.free - reserved(slots));
+    const bulk = Math.max(0, slots.free - keptFree(slots.size));
     const runs = await claimRuns(context.pool, { ...as, limit: slots.free, bulk });
     if (signal.aborted) return await this.#giveBack(runs);
     for (const run of runs) {

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
-import { isDelivery, type Work } from "../ledger/enqueue.ts";
+import { familyOf, isDelivery } from "../ledger/deliveries.ts";
+import type { Work } from "../ledger/enqueue.ts";
 import { countOpenRuns } from "../ledger/read.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import { pause, within } from "../pause.ts";
@@ -172,7 +173,7 @@ export class Worker {
       const started = performance.now();
       const { ending, retryInMs, usage = noUsage } = await this.#try(this.#context, run, stop);
       const seconds = (performance.now() - started) / 1_000;
-      const pipeline = isDelivery(run.pipeline) ? "webhook" : run.pipeline;
+      const pipeline = familyOf(run.pipeline);
       this.#meter.add({ pipeline, ending: endedAs(run, ending), seconds, usage });
       if (retryInMs !== undefined) this.#bell.ringIn(retryInMs);
       this.#onEnded(run, ending);
