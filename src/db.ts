@@ -94,12 +94,19 @@ export async function execute(db: Db, text: string, values: readonly unknown[] =
   return rowCount ?? 0;
 }
 
-/** Runs `work` in one transaction: all of it commits, or none of it. A broken connection leaves the pool. */
-export async function transaction<Result>(pool: Pool, work: (db: Db) => Promise<Result>): Promise<Result> {
+/**
+ * Runs `work` in one transaction: all of it commits, or none of it. A broken connection leaves the pool. `begin` may
+ * say more than that, such as `begin; set local lock_timeout = '1s'`.
+ */
+export async function transaction<Result>(
+  pool: Pool,
+  work: (db: Db) => Promise<Result>,
+  begin = "begin",
+): Promise<Result> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query("begin");
+    await client.query(begin);
     const result = await work(client);
     await client.query("commit");
     return result;

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { transaction } from "../../src/db.ts";
-import { storeEnrichment } from "../../src/store/enrichments.ts";
+import { storeEnrichments } from "../../src/store/enrichments.ts";
 import {
   childrenOf,
   deleteEntities,
@@ -170,15 +170,17 @@ test("deleting takes everything that was made of the entity, and nothing of anot
   const gone = await storeScene(database.pool, tenant_id, ["One.", "Two."]);
   const stays = await storeScene(database.pool, tenant_id, ["Three."]);
   for (const key of [gone, stays]) {
-    await storeEnrichment(database.pool, {
-      key,
-      pipeline: "echo",
-      source_version: 1,
-      outcome: "completed",
-      stamp: baseStamp,
-      run_id: randomUUID(),
-      output: {},
-    });
+    await storeEnrichments(database.pool, [
+      {
+        key,
+        pipeline: "echo",
+        source_version: 1,
+        outcome: "completed",
+        stamp: baseStamp,
+        run_id: randomUUID(),
+        output: {},
+      },
+    ]);
   }
   const deleted = await deleteEntities(database.pool, tenant_id, [
     gone,
