@@ -35,15 +35,14 @@ export async function wakeWorkers(db: Db): Promise<void> {
 
 // Sorted by key, so that two transactions that enqueue the same runs lock them in the same order. One statement cannot
 // touch a row twice: what several want of one run becomes, before it is written, what one after the other would have
-// made of it. The newest version's event is its cause, of two that want the same version the later one's.
+// made of it.
 const enqueueSql = `
   with wanted as (
-    select tenant_id, source_type, source_id, pipeline, source_version,
+    select tenant_id, source_type, source_id, pipeline, max(source_version) over of_key as source_version,
       max(priority) over of_key as priority, max_attempts, cause_event, parent_run_id,
       case when bool_and(reingest_id is not null) over of_key then reingest_id end as reingest_id,
       bool_or(coalesce(force, false)) over of_key as force,
-      row_number() over (partition by tenant_id, pipeline, source_type, source_id order by source_version desc, nth desc)
-        as newest
+      nth = max(nth) over of_key as is_last
     from rows from (
       jsonb_to_recordset($1) as (
         tenant_id uuid, source_type text, source_id uuid, pipeline text, source_version integer,
@@ -62,7 +61,7 @@ const enqueueSql = `
     select tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
       reingest_id, force
     from wanted
-    where newest = 1
+    where is_last
     order by tenant_id, pipeline, source_type, source_id
     ${coalesced}
     returning id, xmax = 0 as is_new
