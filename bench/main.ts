@@ -6,6 +6,9 @@ const benches = {
   novel: () => import("./novel.ts"),
   kill: () => import("./kill.ts"),
   reingest: () => import("./reingest.ts"),
+  queue: () => import("./queue.ts"),
+  slots: () => import("./slots.ts"),
+  scale: () => import("./scale.ts"),
 } as const;
 
 const { values, positionals } = parseArgs({
@@ -16,6 +19,7 @@ const { values, positionals } = parseArgs({
     file: { type: "string" },
     seed: { type: "string" },
     only: { type: "string" },
+    jobs: { type: "string" },
   },
 });
 
@@ -24,11 +28,12 @@ const [rounds, seed] = [Number(values.rounds), Number(values.seed ?? Date.now() 
 if (name === undefined || !(name in benches) || !(rounds >= 1) || Number.isNaN(seed)) {
   const names = Object.keys(benches).join(" | ");
   console.error(
-    `usage: npm run bench -- <${names}> [--json] [--rounds n] [--file novel.txt] [--seed n] [--only part,part]`,
+    `usage: npm run bench -- <${names}> [--json] [--rounds n] [--file novel.txt] [--seed n] [--only part,part] [--jobs n]`,
   );
   process.exit(2);
 }
 
 const { bench } = await benches[name as keyof typeof benches]();
-const result = await bench({ rounds, seed, file: values.file, only: values.only });
+const jobs = values.jobs === undefined ? undefined : Number(values.jobs);
+const result = await bench({ rounds, seed, file: values.file, only: values.only, jobs });
 console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 2));
