@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { END, START, StateGraph } from "@langchain/langgraph";
 import pino from "pino";
 import { z } from "zod";
+import { CheckpointWriter } from "../checkpoints/writer.ts";
 import type { Pool } from "../src/db.ts";
 import { acceptEntities } from "../src/intake.ts";
 import { openModels } from "../src/models/models.ts";
@@ -78,6 +79,7 @@ async function workerRound(pool: Pool, url: string, count: number): Promise<numb
   const context = {
     pool,
     schema: "loregraph",
+    checkpoints: new CheckpointWriter(pool),
     registry: new Map([[nothing.name, nothing]]),
     models: openModels({
       apiKey: undefined,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, one } from "../src/db.ts";
+import { type Db, one } from "../src/db.ts";
 
 export type Retention = {
   /** How long the checkpoints of a run outlive its end, in hours. Defaults to 24. */
@@ -26,17 +26,6 @@ export async function deleteOldCheckpoints(db: Db, options: Retention = {}): Pro
     after = page.upto;
   }
   return deleted;
-}
-
-/** Deletes the checkpoints of one run: its next attempt starts over. */
-export async function deleteCheckpoints(db: Db, run_id: string): Promise<void> {
-  await execute(
-    db,
-    `with blobs as (delete from checkpoint_blobs where thread_id = $1),
-     writes as (delete from checkpoint_writes where thread_id = $1)
-     delete from checkpoints where thread_id = $1`,
-    [run_id],
-  );
 }
 
 /** `upto` is text: a Date would lose its microseconds, and the next page begin before it. */

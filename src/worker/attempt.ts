@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { fencedSaver } from "../../checkpoints/saver.ts";
+import { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
 import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { startAttempt } from "../ledger/attempt.ts";
@@ -28,7 +28,8 @@ export async function runAttempt(
   const pipeline = pipelineOf(context, run);
   const lent = lendModels(context, run);
   const entity = await readEntity(context.pool, run);
-  const ending = entity ? await tryRun(context, { run, pipeline, entity, lent }, stop) : gone;
+  using kept = new DisposableStack();
+  const ending = entity ? await tryRun(context, { run, pipeline, entity, lent, kept }, stop) : gone;
   const ended = { run, pipeline, entity, ending, usage: lent.usage() };
   const committed = await commitEnding(context, ended, stop.signal);
   const ms = Math.round(performance.now() - started);
@@ -57,12 +58,14 @@ type Work = {
   readonly pipeline: Pipeline;
   readonly entity: Entity;
   readonly lent: Lent;
+  /** What is to be kept until the ending is committed. */
+  readonly kept: DisposableStack;
 };
 
 async function tryRun(context: Context, work: Work, stop: AbortController): Promise<GraphEnding> {
   const timer = setTimeout(() => stop.abort(new Stop("timed out")), work.pipeline.timeout);
   try {
-    return await runGraph(context, work, stop.signal);
+    return await runGraph(context, work, stop);
   } catch (error) {
     return endingOf(error, stop.signal);
   } finally {
@@ -72,29 +75,46 @@ async function tryRun(context: Context, work: Work, stop: AbortController): Prom
 
 async function runGraph(
   context: Context,
-  { run, pipeline, entity, lent }: Work,
-  signal: AbortSignal,
+  { run, pipeline, entity, lent, kept }: Work,
+  stop: AbortController,
 ): Promise<GraphEnding> {
-  const { pool, schema, models } = context;
+  const { pool, models } = context;
   const read = readerFor(pool, entity, pipeline.name);
   const stamp = await stampOf(pipeline, entity, read, models);
   const stored = await orUnavailable(() => storedStamp(pool, entity, pipeline));
   if (stored && sameStamp(stored, stamp) && !run.force) return { kind: "duplicate", stamp };
 
   await orUnavailable(() => startAttempt(pool, run, stamp));
+  const saver = saverFor(context, { run, pipeline }, stampKey(stamp), stop);
+  kept.defer(() => saver.stop());
   const result = await invokeGraph({
     pipeline,
     tools: { model: lent.model, embed: lent.embed, read },
     entity,
     thread_id: run.id,
-    saver: fencedSaver(pool, schema, run, stampKey(stamp)),
+    saver,
     stamp: stampKey(stamp),
     resumable: run.claimed_before,
-    signal,
+    signal: stop.signal,
   });
   if (result.kind === "waiting") return result;
   assertKnownEvents(pipeline, result.answer);
   return { ...result, stamp };
+}
+
+function saverFor(
+  { checkpoints }: Context,
+  { run, pipeline }: Pick<Work, "run" | "pipeline">,
+  stamp: string,
+  stop: AbortController,
+): AttemptSaver {
+  const { durability, history } = pipeline.checkpoints;
+  return new AttemptSaver(checkpoints, run, {
+    stamp,
+    resumable: run.claimed_before,
+    holds: durability === "async" && !history,
+    onLost: () => stop.abort(new Stop("lease lost")),
+  });
 }
 
 const Events = z.array(z.object({ event: z.string() })).default([]);

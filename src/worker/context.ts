@@ -1,3 +1,4 @@
+import type { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { Pool } from "../db.ts";
 import type { Models } from "../models/models.ts";
 import type { Registry } from "../registry.ts";
@@ -7,6 +8,8 @@ import type { Log } from "../telemetry/log.ts";
 export type Context = {
   readonly pool: Pool;
   readonly schema: string;
+  /** Writes the checkpoints of all graphs of this process. */
+  readonly checkpoints: CheckpointWriter;
   readonly registry: Registry;
   readonly models: Models;
   readonly log: Log;

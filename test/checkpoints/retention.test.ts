@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
-import { deleteCheckpoints, deleteOldCheckpoints } from "../../checkpoints/retention.ts";
+import { deleteCheckpoints } from "../../checkpoints/delete.ts";
+import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
 import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
 import type { ClaimedRun } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
