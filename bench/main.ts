@@ -6,6 +6,7 @@ const benches = {
   novel: () => import("./novel.ts"),
   kill: () => import("./kill.ts"),
   reingest: () => import("./reingest.ts"),
+  checkpoints: () => import("./checkpoints.ts"),
 } as const;
 
 const { values, positionals } = parseArgs({

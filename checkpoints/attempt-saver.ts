@@ -67,6 +67,7 @@ export class AttemptSaver extends CheckpointSaver {
     versions: ChannelVersions,
   ): Promise<RunnableConfig> {
     const place = placeOf(config);
+    if (this.#stopped) return configAt(place, checkpoint.id);
     const stamped = { ...metadata, stamp: this.#options.stamp };
     this.#steps.set(place.ns, performance.now());
     if (!this.#mayHold(metadata)) {
@@ -88,6 +89,7 @@ export class AttemptSaver extends CheckpointSaver {
     taskId: string,
     taskPath = "",
   ): Promise<void> {
+    if (this.#stopped) return;
     if (!this.#options.holds) return await super.putWrites(config, writes, taskId, taskPath);
     const place = checkpointOf(config);
     const took = performance.now() - (this.#steps.get(place.ns) ?? this.#began);
@@ -130,7 +132,7 @@ export class AttemptSaver extends CheckpointSaver {
     await sent;
   }
 
-  /** Saves nothing more: the run has ended, or is another's. */
+  /** Saves nothing more: the run has ended, or is another's. What a graph that was left behind still puts is dropped. */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);

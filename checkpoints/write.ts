@@ -5,7 +5,7 @@ import type { BlobRow, CheckpointRow, Dumped, Rows, WriteRow } from "./rows.ts";
 
 /**
  * Writes rows of several threads in one statement, so that one round trip and one commit serve all of them. A thread
- * whose attempt has lost its lease is left out.
+ * whose attempt has lost its lease is left out. No thread comes with two attempts.
  *
  * @returns the threads that were written.
  */
@@ -22,7 +22,8 @@ export async function writeRowsOf(db: Db, threads: readonly Rows[]): Promise<Rea
 const Written = z.object({ thread_id: z.string() });
 
 function leasesOf(threads: readonly Rows[]): readonly unknown[] {
-  const attempts = threads.flatMap(({ attempt }) => (attempt ? [attempt] : []));
+  const held = new Map(threads.flatMap(({ attempt }) => (attempt ? [[attempt.lease_token, attempt]] : [])));
+  const attempts = [...held.values()];
   const column = (name: keyof Attempt) => attempts.map((attempt) => attempt[name]);
   return [column("tenant_id"), column("id"), column("lease_token")];
 }
@@ -31,17 +32,24 @@ type Of<Row> = Row & { readonly thread_id: string };
 
 /** The rows as columns. The bytes of all of them travel as one binary value, of which each row names its part. */
 function columnsOf(threads: readonly Rows[]): readonly unknown[] {
-  const open = threads.flatMap(({ attempt, thread_id }) => (attempt ? [] : [thread_id]));
-  const checkpoints = unique(threads, (rows) => rows.checkpoints, checkpointKey);
-  const blobs = unique(threads, (rows) => rows.blobs.toReversed(), blobKey);
-  const kept = unique(threads, (rows) => rows.writes.filter((w) => !w.replaces).toReversed(), writeKey);
-  const replacing = unique(threads, (rows) => rows.writes.filter((w) => w.replaces), writeKey);
+  const open = new Set(threads.flatMap(({ attempt, thread_id }) => (attempt ? [] : [thread_id])));
+  const checkpoints = lastOfEach(rowsOf(threads, "checkpoints"), checkpointKey);
+  const blobs = firstOfEach(rowsOf(threads, "blobs"), blobKey);
+  const writesOf = rowsOf(threads, "writes");
+  const kept = firstOfEach(
+    writesOf.filter(({ replaces }) => !replaces),
+    writeKey,
+  );
+  const replacing = lastOfEach(
+    writesOf.filter(({ replaces }) => replaces),
+    writeKey,
+  );
   const writes = [...kept, ...replacing];
   const bytes = new Bytes();
   const blobParts = blobs.map((blob) => bytes.add(blob));
   const writeParts = writes.map((write) => bytes.add(write));
   return [
-    open,
+    [...open],
     ...columns(checkpoints, ["thread_id", "ns", "id", "parent", "checkpoint", "metadata"]),
     ...columns(blobs, ["thread_id", "ns", "channel", "version", "type"]),
     ...columns(blobParts, ["start", "size"]),
@@ -65,20 +73,21 @@ function columns<Row>(rows: readonly Row[], names: readonly (keyof Row)[]): read
   return names.map((name) => rows.map((row) => row[name]));
 }
 
-/** Of rows with the same key the last: one statement cannot touch a row twice. */
-function unique<Row>(
+/** All rows of one kind, in the order in which they came, each with its thread. */
+function rowsOf<Kind extends "checkpoints" | "blobs" | "writes">(
   threads: readonly Rows[],
-  rowsOf: (rows: Rows) => readonly Row[],
-  keyOf: (row: Of<Row>) => string,
-): readonly Of<Row>[] {
-  const byKey = new Map<string, Of<Row>>();
-  for (const rows of threads) {
-    for (const row of rowsOf(rows)) {
-      const of = { ...row, thread_id: rows.thread_id };
-      byKey.set(keyOf(of), of);
-    }
-  }
-  return [...byKey.values()];
+  kind: Kind,
+): readonly Of<Rows[Kind][number]>[] {
+  return threads.flatMap(({ thread_id, [kind]: rows }) => rows.map((row) => ({ ...row, thread_id })));
+}
+
+/** Of rows with the same key the last: one statement cannot touch a row twice. */
+function lastOfEach<Row>(rows: readonly Row[], keyOf: (row: Row) => string): readonly Row[] {
+  return [...new Map(rows.map((row) => [keyOf(row), row])).values()];
+}
+
+function firstOfEach<Row>(rows: readonly Row[], keyOf: (row: Row) => string): readonly Row[] {
+  return lastOfEach(rows.toReversed(), keyOf);
 }
 
 const checkpointKey = ({ thread_id, ns, id }: Of<CheckpointRow>) => JSON.stringify([thread_id, ns, id]);

@@ -75,21 +75,27 @@ export class CheckpointWriter {
     });
   }
 
-  /** The next statement's rows: none of a thread that is being written, nor any before an earlier one of its thread. */
+  /**
+   * The next statement's rows: none of a thread that is being written, nor any before an earlier one of its thread, nor
+   * of two attempts at one run, of which one has lost it.
+   */
   #take(): readonly Waiting[] {
     const batch: Waiting[] = [];
     const blocked = new Set(this.#busy);
+    const leases = new Map<string, string | undefined>();
     let room = batchBytes;
     this.#queue = this.#queue.filter((waiting) => {
-      const { thread_id } = waiting.rows;
+      const { thread_id, attempt } = waiting.rows;
       const fits = batch.length === 0 || (waiting.weight <= room && batch.length < batchUnits);
-      if (!fits) blocked.add(thread_id);
+      const same = !leases.has(thread_id) || leases.get(thread_id) === attempt?.lease_token;
+      if (!fits || !same) blocked.add(thread_id);
       if (blocked.has(thread_id)) return true;
       batch.push(waiting);
+      leases.set(thread_id, attempt?.lease_token);
       room -= waiting.weight;
       return false;
     });
-    for (const { rows } of batch) this.#busy.add(rows.thread_id);
+    for (const thread_id of leases.keys()) this.#busy.add(thread_id);
     return batch;
   }
 
