@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
+import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { startAttempt } from "../ledger/attempt.ts";
@@ -13,6 +14,7 @@ import { type Committed, commitEnding } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { endingOf, type GraphEnding, Stop } from "./ending.ts";
 import { invokeGraph } from "./invoke.ts";
+import { safely } from "./loop.ts";
 import { readerFor, stampOf } from "./tools.ts";
 
 /** One try at a run that a worker has claimed: it ends with its commit, whatever happens, or throws where it is abandoned. */
@@ -32,9 +34,20 @@ export async function runAttempt(
   const ending = entity ? await tryRun(context, { run, pipeline, entity, lent, kept }, stop) : gone;
   const ended = { run, pipeline, entity, ending, usage: lent.usage() };
   const committed = await commitEnding(context, ended, stop.signal);
+  await deleteAtOnce(context, { run, pipeline }, committed.ending);
   const ms = Math.round(performance.now() - started);
   context.log.debug({ ending: committed.ending.kind, ms }, "attempt-ended");
   return { ...committed, usage: ended.usage };
+}
+
+/** Where a pipeline keeps no checkpoints of what has ended, they go now; where that fails, the next walk frees them. */
+async function deleteAtOnce(
+  { pool, log }: Context,
+  { run, pipeline }: Pick<Work, "run" | "pipeline">,
+  { kind }: Committed["ending"],
+): Promise<void> {
+  if (pipeline.checkpoints.keepHours > 0 || (kind !== "answered" && kind !== "cancelled")) return;
+  await safely(log, "checkpoints-deleted", () => deleteCheckpoints(pool, run.id));
 }
 
 const gone = { kind: "cancelled", reason: "its entity was deleted" } as const satisfies GraphEnding;

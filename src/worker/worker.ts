@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
-import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
+import { Retention } from "../../checkpoints/retention.ts";
 import { familyOf, isDelivery } from "../ledger/deliveries.ts";
 import type { Work } from "../ledger/enqueue.ts";
 import { countOpenRuns } from "../ledger/read.ts";
@@ -190,9 +190,11 @@ export class Worker {
 
   /** Deletes checkpoints that nobody needs any more. */
   async #keepTidy(signal: AbortSignal): Promise<void> {
-    const { pool, log } = this.#context;
+    const { pool, log, registry } = this.#context;
+    const keeping = [...registry.values()].map(({ name, checkpoints }) => ({ name, ...checkpoints }));
+    const retention = new Retention(keeping);
     await keepDoing({ what: "checkpoints-deleted", everyMs: tidyMs, log, signal }, () =>
-      deleteOldCheckpoints(pool, { signal }),
+      retention.deleteOld(pool, { signal }),
     );
   }
 }
