@@ -1,6 +1,9 @@
 import { z } from "zod";
-import { type Db, execute, many, type Pool, transaction } from "../db.ts";
+import { type Db, type Pool, prepared, transaction } from "../db.ts";
 import { SubjectType } from "../pipeline.ts";
+import { type ClaimMemory, nothingKnown } from "./claim-memory.ts";
+import { firstOfEach, key, none, reingestOf } from "./lanes.ts";
+import { planOnce } from "./plan.ts";
 import { ClaimedRun } from "./run.ts";
 
 export type ClaimOptions = {
@@ -14,6 +17,8 @@ export type ClaimOptions = {
   readonly bulk?: number | undefined;
   /** How long the leases hold unless they are renewed, in milliseconds. */
   readonly leaseMs: number;
+  /** What this process knows from before. Defaults to nothing: then all that is due is found, at whatever cost. */
+  readonly memory?: ClaimMemory | undefined;
 };
 
 /**
@@ -26,38 +31,43 @@ export type ClaimOptions = {
  * a worker that does.
  */
 export async function claimRuns(pool: Pool, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
-  return await transaction(pool, async (db) => {
-    await db.query(claimSettings);
-    await execute(db, "select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))");
-    return await fillPlaces(db, options);
-  });
+  const claimed = await transaction(pool, (db) => fillPlaces(db, options), takeTurn);
+  options.memory?.note(claimed);
+  return claimed.map(({ held_back: _, turn: __, ...run }) => run);
 }
 
 // A claim that a crash of Postgres undoes leaves its run pending, and its worker fenced: nothing to wait for. And all
-// wait for the process whose turn it is: one that was frozen in it loses it.
-const claimSettings =
-  "set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '3s'";
+// wait for the process whose turn it is: one that was frozen in it loses it. All in one message to the server.
+const takeTurn = `
+  begin;
+  set local synchronous_commit = off;
+  set local idle_in_transaction_session_timeout = '3s';
+  ${planOnce};
+  select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))`;
 
-const Found = ClaimedRun.extend({ held_back: z.boolean() });
+const Found = ClaimedRun.extend({ held_back: z.boolean(), turn: z.string().nullable() });
+type Found = z.infer<typeof Found>;
 
 /**
  * Claims again while limits hold back some of those whose turn it is: what is then at its limit is passed over, and the
  * places are free for others.
  */
-async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
-  const { limit, bulk = limit } = options;
-  const claimed: ClaimedRun[] = [];
+async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly Found[]> {
+  const { limit, bulk = limit, memory } = options;
+  const known = memory?.recall() ?? nothingKnown;
+  const claimed: Found[] = [];
   for (let heldBack = true; heldBack && claimed.length < limit; ) {
     const parts = claimed.filter(({ reingest_id }) => reingest_id !== null).length;
-    const found = await many(db, Found, claimSql, [
+    const found = await prepared(db, Found, { name: "claim", text: claimSql }, [
       options.worker,
       options.pipelines,
       limit - claimed.length,
       options.leaseMs,
       SubjectType.options,
       bulk - parts,
+      ...known,
     ]);
-    claimed.push(...found.map(({ held_back: _, ...run }) => run));
+    claimed.push(...found);
     heldBack = found.some(({ held_back }) => held_back);
   }
   return claimed;
@@ -65,10 +75,6 @@ async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly Claim
 
 /** When the claim got its turn: the transaction began before it waited for that. */
 const now = "statement_timestamp()";
-
-/** Stands for "of no reingest", in an index that cannot jump over nulls. */
-const none = "'00000000-0000-0000-0000-000000000000'::uuid";
-const reingest = (run: string) => `coalesce(${run}.reingest_id, ${none})`;
 
 /** How far ahead of its pace a reingest may start, in seconds, so that a claim need not come for each run alone. */
 const ahead = "case when of.max_runs_per_minute > 24 then 2.5 else 0 end";
@@ -87,61 +93,80 @@ const tenantCap = "case when lane.pipeline not like 'webhook:%' then tenant.max_
 /** Whose turn it is among equals. Deliveries draw lots: they take no turn from their tenant's graphs. */
 const servedAt = `case
     when lane.pipeline like 'webhook:%' then to_timestamp(hashtext(lane.tenant_id || ${now}::text))
-    else coalesce(turn.claimed_at, '-infinity')
+    else coalesce(greatest(turn.claimed_at, own.claimed_at), '-infinity')
   end`;
+
+/** The first lane after another and, where there is one, before the next one that is known. */
+const firstWithin = (gap: string) => {
+  const before = `(${gap}.to_tenant, ${gap}.to_pipeline, ${gap}.to_priority, ${gap}.to_reingest)`;
+  return `
+    (${firstOfEach(`${key("run")} > ${key(gap)} and ${key("run")} < ${before}`)})
+    union all
+    (${firstOfEach(`${key("run")} > ${key(gap)} and ${gap}.to_tenant is null`)})`;
+};
 
 /** Who has the fewest running for its weight; then who waited longest; then the higher priority, and the longest due. */
 const inTurn = "share, served_at, priority desc, run_after, id";
 
-/** The first runs of a lane that can start now. */
+/**
+ * The first runs of a lane that can start now, from where the lane is known to begin. That no other run of its key runs
+ * is asked for each run alone (`offset 0` forbids to turn it into a join, which may read all that ran lately).
+ */
 const dueIn = (lane: string, limit: string) => `
   select run.id, run.run_after
   from pipeline_runs run
   where run.status = 'pending'
     and run.tenant_id = ${lane}.tenant_id and run.pipeline = ${lane}.pipeline and run.priority = ${lane}.priority
-    and ${reingest("run")} = ${lane}.reingest
-    and run.run_after <= ${now}
+    and ${reingestOf("run")} = ${lane}.reingest
+    and run.run_after <= ${now} and (run.run_after, run.id) >= (${lane}.from_after, ${lane}.from_id)
     and run.source_type = any ($5)
     and not exists (
       select from pipeline_runs other
       where other.status = 'running'
         and other.tenant_id = run.tenant_id and other.pipeline = run.pipeline
         and other.source_type = run.source_type and other.source_id = run.source_id
+      offset 0
     )
   order by run.run_after, run.id
   limit ${limit}`;
 
 // Deliveries have slots of their own and wait for others: they take nothing from a tenant's share of the graphs.
 // A lane is (tenant, pipeline, priority, reingest). Lanes are found by jumping from one to the next in the index
-// `pending_lanes`, so the cost is that of the lanes, not of the backlog. Lanes without room go first: they would take
-// places in the ranking that they cannot use. Then only the tenants whose turn it is are read, and of each lane only
-// the head. Measured with 200,000 pending runs, eight to a claim: 3 tenants 4 ms, 300 tenants 10 ms, 3,000 tenants 48 ms.
+// `pending_lanes`, so the cost is that of the lanes, not of the backlog. Those that the process knows already are not
+// looked for, only what lies between them. Lanes without room go first: they would take places in the ranking that they
+// cannot use. Then only the tenants whose turn it is are read, and of each lane only the head.
 const claimSql = `
-  with recursive lane as (
-    (
-      select tenant_id, pipeline, priority, ${reingest("run")} as reingest
-      from pipeline_runs run
-      where status = 'pending'
-      order by tenant_id, pipeline, priority, ${reingest("run")}
-      limit 1
-    )
+  with recursive known as materialized (
+    select * from unnest($7::uuid[], $8::text[], $9::integer[], $10::uuid[], $11::timestamptz[], $12::uuid[])
+      as known (tenant_id, pipeline, priority, reingest, from_after, from_id)
+  ),
+  gap as (
+    select tenant_id, pipeline, priority, reingest,
+      lead(tenant_id) over by_lane as to_tenant, lead(pipeline) over by_lane as to_pipeline,
+      lead(priority) over by_lane as to_priority, lead(reingest) over by_lane as to_reingest
+    from (
+      select tenant_id, pipeline, priority, reingest from known
+      union all
+      select ${none}, '', -2147483648, ${none}
+    ) bound
+    window by_lane as (order by tenant_id, pipeline, priority, reingest)
+  ),
+  new_lane as (
+    select next.*, to_tenant, to_pipeline, to_priority, to_reingest
+    from gap cross join lateral (${firstWithin("gap")}) next
     union all
-    select next.tenant_id, next.pipeline, next.priority, next.reingest
-    from lane
-    cross join lateral (
-      select tenant_id, pipeline, priority, ${reingest("run")} as reingest
-      from pipeline_runs run
-      where status = 'pending'
-        and (tenant_id, pipeline, priority, ${reingest("run")})
-          > (lane.tenant_id, lane.pipeline, lane.priority, lane.reingest)
-      order by tenant_id, pipeline, priority, ${reingest("run")}
-      limit 1
-    ) next
+    select next.*, to_tenant, to_pipeline, to_priority, to_reingest
+    from new_lane cross join lateral (${firstWithin("new_lane")}) next
+  ),
+  lane as (
+    select * from known
+    union all
+    select tenant_id, pipeline, priority, reingest, '-infinity', ${none} from new_lane
   ),
   running as (
     select tenant_id, pipeline, count(*)::integer as runs
     from pipeline_runs
-    where status = 'running' and (pipeline like 'webhook:%') = exists (
+    where status = 'running' and lease_expires_at >= $13 and (pipeline like 'webhook:%') = exists (
       select from unnest($2::text[]) pattern where pattern like 'webhook:%'
     )
     group by tenant_id, pipeline
@@ -163,6 +188,7 @@ const claimSql = `
     left join tenant_controls tenant on tenant.tenant_id = lane.tenant_id
     left join pipeline_controls control on control.pipeline = lane.pipeline
     left join tenant_turns turn on turn.tenant_id = lane.tenant_id
+    left join unnest($14::uuid[], $15::timestamptz[]) own (tenant_id, claimed_at) on own.tenant_id = lane.tenant_id
     left join reingests of on of.tenant_id = lane.tenant_id and of.id = lane.reingest
     left join reingest_paces pace on pace.tenant_id = lane.tenant_id and pace.reingest_id = lane.reingest
     where lane.pipeline like any ($2) and tenant.paused_at is null and control.paused_at is null
@@ -205,7 +231,7 @@ const claimSql = `
     from shared
   ),
   chosen as (
-    select tenant_id, id
+    select tenant_id, id, row_number() over (order by ${inTurn}) as nth
     from ranked
     where (tenant_cap is null or tenant_nth <= tenant_cap)
       and (pipeline_cap is null or pipeline_nth <= pipeline_cap)
@@ -221,16 +247,23 @@ const claimSql = `
     ) as held_back
   ),
   locked as (
-    select run.tenant_id, run.id, run.pipeline, run.reingest_id
-    from pipeline_runs run
-    join chosen using (tenant_id, id)
-    where run.status = 'pending'
-    for update of run skip locked
+    select chosen.tenant_id, chosen.id, chosen.nth, run.place, run.pipeline, run.reingest_id
+    from chosen
+    cross join lateral (
+      select ctid as place, pipeline, reingest_id
+      from pipeline_runs run
+      where run.tenant_id = chosen.tenant_id and run.id = chosen.id and run.status = 'pending'
+      for update skip locked
+    ) run
+  ),
+  served as (
+    select tenant_id, ${now} + max(nth) * interval '1 microsecond' as claimed_at
+    from locked where pipeline not like 'webhook:%' group by tenant_id
   ),
   turn as (
-    insert into tenant_turns (tenant_id, claimed_at)
-    select tenant_id, clock_timestamp() from locked where pipeline not like 'webhook:%' group by tenant_id
+    insert into tenant_turns as turn (tenant_id, claimed_at) select tenant_id, claimed_at from served
     on conflict (tenant_id) do update set claimed_at = excluded.claimed_at
+    where turn.claimed_at < excluded.claimed_at - $16 * interval '1 millisecond'
   ),
   paced as (
     insert into reingest_paces as pace (tenant_id, reingest_id, next_at)
@@ -252,9 +285,10 @@ const claimSql = `
     worker           = $1,
     started_at       = coalesce(run.started_at, ${now})
   from locked
+  left join served using (tenant_id)
   left join paced using (tenant_id, reingest_id)
   cross join at_limits
-  where run.tenant_id = locked.tenant_id and run.id = locked.id
+  where run.ctid = locked.place
   returning run.tenant_id, run.id, run.source_type, run.source_id, run.source_version, run.pipeline,
     run.priority, run.reingest_id, run.force,
     run.attempt, run.max_attempts, run.lease_token, run.started_at < ${now} as claimed_before,
@@ -262,4 +296,5 @@ const claimSql = `
     case when paced.next_at >= ${now} + interval '2.5 seconds' then
       extract(epoch from paced.next_at - ${now})::float8 * 1000
     end as paced_ms,
+    served.claimed_at::text as turn,
     at_limits.held_back`;
