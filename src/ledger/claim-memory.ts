@@ -1,7 +1,7 @@
 import type { ClaimedRun } from "./run.ts";
 import type { Begin, Lane, Survey } from "./survey.ts";
 
-/** What a claim is told: the known lanes in columns, the first lease, own turns in columns, and how stale turns may be. */
+/** What a claim is told: the known lanes in columns, the first lease, own turns, and how stale written ones may be. */
 type Recalled = readonly [
   tenants: readonly string[],
   pipelines: readonly string[],
@@ -10,13 +10,13 @@ type Recalled = readonly [
   from_after: readonly string[],
   from_id: readonly string[],
   leases_from: string,
-  served: readonly string[],
-  claimed_at: readonly string[],
+  /** Own turns, as JSON: when, by tenant. */
+  turns: string,
   turnsMs: number,
 ];
 
 /** Of who knows nothing: everything is looked for, and each turn is written. */
-export const nothingKnown: Recalled = [[], [], [], [], [], [], "-infinity", [], [], 0];
+export const nothingKnown: Recalled = [[], [], [], [], [], [], "-infinity", "{}", 0];
 
 export type Claimed = Pick<ClaimedRun, "tenant_id" | "pipeline" | "priority" | "reingest_id"> & {
   /** When it was its tenant's turn; null for a delivery, which takes none. */
@@ -98,8 +98,7 @@ export class ClaimMemory {
       begins.map((begin) => begin.from_after),
       begins.map((begin) => begin.from_id),
       this.#leasesFrom,
-      [...this.#turns.keys()],
-      [...this.#turns.values()].map(({ turn }) => turn),
+      JSON.stringify(Object.fromEntries([...this.#turns].map(([tenant, { turn }]) => [tenant, turn]))),
       turnsMs,
     ];
   }

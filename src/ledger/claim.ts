@@ -82,10 +82,13 @@ const ahead = "case when of.max_runs_per_minute > 24 then 2.5 else 0 end";
 /** How many runs a reingest may start now: never more than its limit within any minute. */
 const paceRoom = `case
     when of.max_runs_per_minute is null then null
-    when of.max_runs_per_minute <= 24 then (coalesce(pace.next_at, ${now}) <= ${now})::integer
-    else floor(extract(epoch from ${now} - greatest(coalesce(pace.next_at, ${now}), ${now})
+    when of.max_runs_per_minute <= 24 then (coalesce(of.next_at, ${now}) <= ${now})::integer
+    else floor(extract(epoch from ${now} - greatest(coalesce(of.next_at, ${now}), ${now})
       + ${ahead} * interval '1 second') / ((60 + ${ahead}) / of.max_runs_per_minute))::integer
   end`;
+
+/** How many run of a lane's tenant. Looked up by key: a join may compare each lane with each tenant. */
+const tenantRunning = "coalesce((tenant_load.by_tenant ->> lane.tenant_id::text)::integer, 0)";
 
 /** What bounds a tenant's graphs does not bound what its subscribers are told. */
 const tenantCap = "case when lane.pipeline not like 'webhook:%' then tenant.max_running end";
@@ -93,7 +96,7 @@ const tenantCap = "case when lane.pipeline not like 'webhook:%' then tenant.max_
 /** Whose turn it is among equals. Deliveries draw lots: they take no turn from their tenant's graphs. */
 const servedAt = `case
     when lane.pipeline like 'webhook:%' then to_timestamp(hashtext(lane.tenant_id || ${now}::text))
-    else coalesce(greatest(turn.claimed_at, own.claimed_at), '-infinity')
+    else coalesce(greatest(turn.claimed_at, ($14::jsonb ->> lane.tenant_id::text)::timestamptz), '-infinity')
   end`;
 
 /** The first lane after another and, where there is one, before the next one that is known. */
@@ -108,25 +111,28 @@ const firstWithin = (gap: string) => {
 /** Who has the fewest running for its weight; then who waited longest; then the higher priority, and the longest due. */
 const inTurn = "share, served_at, priority desc, run_after, id";
 
-/**
- * The first runs of a lane that can start now, from where the lane is known to begin. That no other run of its key runs
- * is asked for each run alone (`offset 0` forbids to turn it into a join, which may read all that ran lately).
- */
+const runKey = (run: string) => `(${run}.tenant_id, ${run}.pipeline, ${run}.source_type, ${run}.source_id)`;
+
+// Asked of one run at a time, as a range in the order of `one_running_run`: with `exists`, or with equalities, it could
+// become a join, or be read from another index, and either may read all that ran lately.
+const runningOfItsKey = `(
+      select other.id from pipeline_runs other
+      where other.status = 'running'
+        and ${runKey("other")} >= ${runKey("run")} and ${runKey("other")} <= ${runKey("run")}
+      order by other.tenant_id, other.pipeline, other.source_type, other.source_id
+      limit 1
+    )`;
+
+/** The first runs of a lane that can start now, from where the lane is known to begin. */
 const dueIn = (lane: string, limit: string) => `
-  select run.id, run.run_after
+  select run.id, run.run_after, run.ctid as place
   from pipeline_runs run
   where run.status = 'pending'
     and run.tenant_id = ${lane}.tenant_id and run.pipeline = ${lane}.pipeline and run.priority = ${lane}.priority
     and ${reingestOf("run")} = ${lane}.reingest
     and run.run_after <= ${now} and (run.run_after, run.id) >= (${lane}.from_after, ${lane}.from_id)
     and run.source_type = any ($5)
-    and not exists (
-      select from pipeline_runs other
-      where other.status = 'running'
-        and other.tenant_id = run.tenant_id and other.pipeline = run.pipeline
-        and other.source_type = run.source_type and other.source_id = run.source_id
-      offset 0
-    )
+    and ${runningOfItsKey} is null
   order by run.run_after, run.id
   limit ${limit}`;
 
@@ -134,7 +140,8 @@ const dueIn = (lane: string, limit: string) => `
 // A lane is (tenant, pipeline, priority, reingest). Lanes are found by jumping from one to the next in the index
 // `pending_lanes`, so the cost is that of the lanes, not of the backlog. Those that the process knows already are not
 // looked for, only what lies between them. Lanes without room go first: they would take places in the ranking that they
-// cannot use. Then only the tenants whose turn it is are read, and of each lane only the head.
+// cannot use. Then only the tenants whose turn it is are read, and of each lane only the head. What was chosen is locked
+// and updated where it was found (`ctid`): one that somebody changes meanwhile is left for the next claim.
 const claimSql = `
   with recursive known as materialized (
     select * from unnest($7::uuid[], $8::text[], $9::integer[], $10::uuid[], $11::timestamptz[], $12::uuid[])
@@ -163,59 +170,67 @@ const claimSql = `
     union all
     select tenant_id, pipeline, priority, reingest, '-infinity', ${none} from new_lane
   ),
-  running as (
+  running as materialized (
     select tenant_id, pipeline, count(*)::integer as runs
-    from pipeline_runs
-    where status = 'running' and lease_expires_at >= $13 and (pipeline like 'webhook:%') = exists (
+    from (
+      select tenant_id, pipeline from pipeline_runs
+      where status = 'running' and lease_expires_at >= $13
+      order by lease_expires_at
+      offset 0
+    ) leased
+    where (pipeline like 'webhook:%') = exists (
       select from unnest($2::text[]) pattern where pattern like 'webhook:%'
     )
     group by tenant_id, pipeline
   ),
   tenant_load as materialized (
-    select tenant_id, sum(runs)::integer as runs from running group by tenant_id
+    select coalesce(jsonb_object_agg(tenant_id, runs), '{}') as by_tenant
+    from (select tenant_id, sum(runs) as runs from running group by tenant_id) each
   ),
   pipeline_load as materialized (
     select pipeline, sum(runs)::integer as runs from running group by pipeline
   ),
   open_lane as materialized (
     select lane.*, coalesce(tenant.weight, 1) as weight, ${servedAt} as served_at,
-      coalesce(tenant_load.runs, 0) as tenant_running, ${tenantCap} as tenant_cap,
+      ${tenantRunning} as tenant_running, ${tenantCap} as tenant_cap,
       coalesce(pipeline_load.runs, 0) as pipeline_running, control.max_running as pipeline_cap,
       ${paceRoom} as pace_room
     from lane
-    left join tenant_load on tenant_load.tenant_id = lane.tenant_id
+    cross join tenant_load
     left join pipeline_load on pipeline_load.pipeline = lane.pipeline
     left join tenant_controls tenant on tenant.tenant_id = lane.tenant_id
     left join pipeline_controls control on control.pipeline = lane.pipeline
     left join tenant_turns turn on turn.tenant_id = lane.tenant_id
-    left join unnest($14::uuid[], $15::timestamptz[]) own (tenant_id, claimed_at) on own.tenant_id = lane.tenant_id
-    left join reingests of on of.tenant_id = lane.tenant_id and of.id = lane.reingest
-    left join reingest_paces pace on pace.tenant_id = lane.tenant_id and pace.reingest_id = lane.reingest
+    left join lateral (
+      select of.status, of.max_runs_per_minute, pace.next_at
+      from reingests of
+      left join reingest_paces pace on pace.tenant_id = of.tenant_id and pace.reingest_id = of.id
+      where lane.reingest <> ${none} and of.tenant_id = lane.tenant_id and of.id = lane.reingest
+      offset 0
+    ) of on true
     where lane.pipeline like any ($2) and tenant.paused_at is null and control.paused_at is null
-      and (${tenantCap} is null or coalesce(tenant_load.runs, 0) < ${tenantCap})
+      and (${tenantCap} is null or ${tenantRunning} < ${tenantCap})
       and (control.max_running is null or coalesce(pipeline_load.runs, 0) < control.max_running)
       and (lane.reingest = ${none} or ($6 > 0 and of.status = 'running' and coalesce(${paceRoom}, 1) > 0))
   ),
   next_tenant as materialized (
-    select waiting.tenant_id
+    select tenant_id
     from (
-      select tenant_id from open_lane
-      group by tenant_id
-      order by min(tenant_running / weight), min(served_at), tenant_id
+      select open_lane.*, tenant_running / weight as share, min(served_at) over (partition by tenant_id) as waits_since
+      from open_lane
+      order by share, waits_since, tenant_id
+      offset 0
     ) waiting
-    cross join lateral (
-      select from open_lane
-      cross join lateral (${dueIn("open_lane", "1")}) due
-      where open_lane.tenant_id = waiting.tenant_id
-      limit 1
-    ) has_work
+    cross join lateral (${dueIn("waiting", "1")}) due
+    group by share, waits_since, tenant_id
+    order by share, waits_since, tenant_id
     limit $3
   ),
   head as (
-    select open_lane.*, due.id, due.run_after
+    select open_lane.*, due.id, due.run_after, due.place
     from open_lane
-    join next_tenant using (tenant_id)
     cross join lateral (${dueIn("open_lane", "$3")}) due
+    where (open_lane.tenant_id in (select tenant_id from next_tenant)) is true
   ),
   shared as (
     select head.*, tenant_running + row_number() over by_tenant as tenant_nth,
@@ -231,7 +246,7 @@ const claimSql = `
     from shared
   ),
   chosen as (
-    select tenant_id, id, row_number() over (order by ${inTurn}) as nth
+    select place, row_number() over (order by ${inTurn}) as nth
     from ranked
     where (tenant_cap is null or tenant_nth <= tenant_cap)
       and (pipeline_cap is null or pipeline_nth <= pipeline_cap)
@@ -247,12 +262,12 @@ const claimSql = `
     ) as held_back
   ),
   locked as (
-    select chosen.tenant_id, chosen.id, chosen.nth, run.place, run.pipeline, run.reingest_id
+    select run.*, chosen.nth
     from chosen
     cross join lateral (
-      select ctid as place, pipeline, reingest_id
+      select ctid as place, tenant_id, pipeline, reingest_id
       from pipeline_runs run
-      where run.tenant_id = chosen.tenant_id and run.id = chosen.id and run.status = 'pending'
+      where run.ctid = chosen.place and run.status = 'pending'
       for update skip locked
     ) run
   ),
@@ -263,7 +278,7 @@ const claimSql = `
   turn as (
     insert into tenant_turns as turn (tenant_id, claimed_at) select tenant_id, claimed_at from served
     on conflict (tenant_id) do update set claimed_at = excluded.claimed_at
-    where turn.claimed_at < excluded.claimed_at - $16 * interval '1 millisecond'
+    where turn.claimed_at < excluded.claimed_at - $15 * interval '1 millisecond'
   ),
   paced as (
     insert into reingest_paces as pace (tenant_id, reingest_id, next_at)
