@@ -64,6 +64,20 @@ export async function many<Schema extends z.ZodType>(
   return rows.map((row) => schema.parse(row));
 }
 
+/** A statement that each connection prepares once, under a name that no other statement has. */
+export type Prepared = { readonly name: string; readonly text: string };
+
+/** The rows that the prepared statement returned, each checked. */
+export async function prepared<Schema extends z.ZodType>(
+  db: Db,
+  schema: Schema,
+  { name, text }: Prepared,
+  values: readonly unknown[] = [],
+): Promise<readonly Row<Schema>[]> {
+  const { rows } = await db.query({ name, text, values: [...values] });
+  return rows.map((row) => schema.parse(row));
+}
+
 /** The one row that the statement returned, or undefined. */
 export async function maybeOne<Schema extends z.ZodType>(
   db: Db,
@@ -94,12 +108,19 @@ export async function execute(db: Db, text: string, values: readonly unknown[] =
   return rowCount ?? 0;
 }
 
-/** Runs `work` in one transaction: all of it commits, or none of it. A broken connection leaves the pool. */
-export async function transaction<Result>(pool: Pool, work: (db: Db) => Promise<Result>): Promise<Result> {
+/**
+ * Runs `work` in one transaction: all of it commits, or none of it. A broken connection leaves the pool. `begin` may
+ * say more than that, such as `begin; set local lock_timeout = '1s'`.
+ */
+export async function transaction<Result>(
+  pool: Pool,
+  work: (db: Db) => Promise<Result>,
+  begin = "begin",
+): Promise<Result> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query("begin");
+    await client.query(begin);
     const result = await work(client);
     await client.query("commit");
     return result;

@@ -105,6 +105,7 @@ export class Worker {
     this.#listener.start();
     this.#loops = Promise.all([
       this.#claims.keepClaiming(stopping),
+      this.#claims.keepSurveying(stopping),
       this.#heartbeat.keepReaping(stopping),
       this.#heartbeat.keepRenewing(stopped),
       this.#keepTidy(stopping),
