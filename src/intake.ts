@@ -72,7 +72,10 @@ export async function removeEntitiesIn(
   tenant_id: string,
   keys: readonly Key[],
 ): Promise<readonly Deleted[]> {
-  const spokenOf = await formerMentions(db, tenant_id, keys);
+  const spokenOf = await formerMentions(
+    db,
+    keys.map((key) => ({ ...key, tenant_id })),
+  );
   const deleted = await deleteEntities(db, tenant_id, keys);
   await cancelRunsOf(db, tenant_id, deleted);
   await publish(
@@ -82,7 +85,7 @@ export async function removeEntitiesIn(
       ...entity,
       tenant_id,
       event: "entity.deleted",
-      metadata: withMentions(entity.metadata, spokenOf(entity)),
+      metadata: withMentions(entity.metadata, spokenOf({ ...entity, tenant_id })),
     })),
   );
   return deleted;

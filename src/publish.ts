@@ -12,6 +12,9 @@ export type Cause = Pick<ClaimedRun, "id" | "reingest_id" | "priority" | "force"
 
 export type Published = { readonly events: number; readonly runs: number };
 
+/** An event that is about to be told, and the run whose answer tells it. */
+export type Told = { readonly event: Routable; readonly cause?: Cause | undefined };
+
 /**
  * Appends events, makes the runs that the router derives from them and owes them to subscribers, in the caller's
  * transaction: there is no moment at which an event stands and its runs do not. What follows from a run of a reingest
@@ -23,21 +26,34 @@ export async function publish(
   events: readonly Routable[],
   cause?: Cause,
 ): Promise<Published> {
-  if (events.length === 0) return { events: 0, runs: 0 };
-  const flags = await flagsWhereAsked(db, pipelines, events);
-  const ids = await appendEvents(db, events, cause?.id);
-  const requests = events.flatMap((event, index) =>
+  const told = events.map((event) => ({ event, cause }));
+  return await publishAll(db, pipelines, told);
+}
+
+/** The same for events of several causes. */
+export async function publishAll(
+  db: Db,
+  pipelines: ReadonlyMap<string, Pipeline>,
+  told: readonly Told[],
+): Promise<Published> {
+  if (told.length === 0) return { events: 0, runs: 0 };
+  const tenant_ids = [...new Set(told.map(({ event }) => event.tenant_id))];
+  const flags = await flagsWhereAsked(db, pipelines, tenant_ids);
+  const event_ids = await appendEvents(
+    db,
+    told.map(({ event, cause }) => ({ ...event, run_id: cause?.id })),
+  );
+  const requests = told.flatMap(({ event, cause }, index) =>
     route(event, pipelines.values(), flags.get(event.tenant_id)).map((request) => ({
       ...request,
-      ...(ids[index] === undefined ? {} : { cause_event: ids[index] }),
+      ...(event_ids[index] === undefined ? {} : { cause_event: event_ids[index] }),
       ...(cause === undefined ? {} : inherited(cause)),
     })),
   );
-  const tenant_ids = [...new Set(events.map(({ tenant_id }) => tenant_id))];
-  const deliveries = await oweDeliveries(db, { tenant_ids, event_ids: ids });
+  const deliveries = await oweDeliveries(db, { tenant_ids, event_ids });
   const runs = await enqueueRuns(db, requests);
   await enqueueRuns(db, deliveries);
-  return { events: events.length, runs: runs.length };
+  return { events: told.length, runs: runs.length };
 }
 
 function inherited({ id, reingest_id, priority, force }: Cause): Partial<RunRequest> {
@@ -48,10 +64,10 @@ function inherited({ id, reingest_id, priority, force }: Cause): Partial<RunRequ
 async function flagsWhereAsked(
   db: Db,
   pipelines: ReadonlyMap<string, Pipeline>,
-  events: readonly Routable[],
+  tenant_ids: readonly string[],
 ) {
   const asked = [...pipelines.values()].some(({ trigger }) => trigger.flag !== undefined);
-  return asked ? await readFlags(db, [...new Set(events.map(({ tenant_id }) => tenant_id))]) : new Map();
+  return asked ? await readFlags(db, tenant_ids) : new Map();
 }
 
 /**

@@ -1,15 +1,18 @@
 import { z } from "zod";
 import { type Db, maybeOne } from "../db.ts";
 import type { Stamp, Usage } from "../pipeline.ts";
+import { endRuns, type RunEnd } from "./end.ts";
 import { afterwards, nth, withError } from "./given-up.ts";
-import { byLease, leaseLost, leaseValues, unleased, updateHeld } from "./lease.ts";
+import { byLease, leaseLost, leaseValues, unleased } from "./lease.ts";
 import type { Lease } from "./run.ts";
+import { startAttempts } from "./start.ts";
 import { type RunOutcome, Status } from "./states.ts";
 import { addUsage } from "./usage.ts";
 
 /** Notes that the graph starts now: from here on the attempt counts. Throws LEASE_LOST. */
 export async function startAttempt(db: Db, lease: Lease, stamp: Stamp): Promise<void> {
-  await updateHeld(db, lease, startSql, [JSON.stringify(stamp)]);
+  const held = await startAttempts(db, [{ lease, stamp }]);
+  if (held.size === 0) throw leaseLost(lease);
 }
 
 export type Success = {
@@ -20,8 +23,8 @@ export type Success = {
 };
 
 /** Ends a run well. Throws LEASE_LOST. */
-export async function succeedRun(db: Db, lease: Lease, { outcome, stamp, usage }: Success): Promise<void> {
-  await updateHeld(db, lease, succeedSql, [outcome, JSON.stringify(stamp ?? {}), JSON.stringify(usage)]);
+export async function succeedRun(db: Db, lease: Lease, success: Success): Promise<void> {
+  await endRun(db, { status: "success", lease, ...success });
 }
 
 /**
@@ -29,12 +32,17 @@ export async function succeedRun(db: Db, lease: Lease, { outcome, stamp, usage }
  * cancelled instead. Throws LEASE_LOST.
  */
 export async function parkRun(db: Db, lease: Lease, question: unknown, usage: Usage): Promise<void> {
-  await updateHeld(db, lease, parkSql, [JSON.stringify(question ?? null), JSON.stringify(usage)]);
+  await endRun(db, { status: "waiting", lease, question, usage });
 }
 
 /** Ends a run as cancelled, on demand or because what it was about is gone. Throws LEASE_LOST. */
 export async function endCancelled(db: Db, lease: Lease, reason: string, usage: Usage): Promise<void> {
-  await updateHeld(db, lease, cancelSql, [reason, JSON.stringify(usage)]);
+  await endRun(db, { status: "cancelled", lease, reason, usage });
+}
+
+async function endRun(db: Db, end: RunEnd): Promise<void> {
+  const held = await endRuns(db, [end]);
+  if (held.size === 0) throw leaseLost(end.lease);
 }
 
 export type Failure = {
@@ -60,36 +68,6 @@ export async function failAttempt(db: Db, lease: Lease, failure: Failure): Promi
   if (row === undefined) throw leaseLost(lease);
   return row.status;
 }
-
-const stampedWith = (stamp: `$${number}`) => `
-    pipeline_version = (${stamp}::jsonb ->> 'pipeline_version')::integer,
-    model            = ${stamp}::jsonb ->> 'model',
-    prompt_hash      = ${stamp}::jsonb ->> 'prompt_hash',
-    input_hash       = ${stamp}::jsonb ->> 'input_hash'`;
-
-const startSql = `
-  update pipeline_runs set attempt = attempt + 1, graph_started_at = now(), ${stampedWith("$4")}
-  where ${byLease}`;
-
-const succeedSql = `
-  update pipeline_runs set
-    status = 'success', outcome = $4, finished_at = now(), ${stampedWith("$5")},
-    ${unleased}, ${addUsage("$6")}
-  where ${byLease}`;
-
-const parkSql = `
-  update pipeline_runs set
-    status      = case when cancel_requested_at is null then 'waiting' else 'cancelled' end,
-    question    = case when cancel_requested_at is null then $4::jsonb end,
-    finished_at = case when cancel_requested_at is null then null else now() end,
-    ${unleased}, ${addUsage("$5")}
-  where ${byLease}`;
-
-const cancelSql = `
-  update pipeline_runs set
-    status = 'cancelled', finished_at = now(), error_code = 'CANCELLED', error_message = $4,
-    ${unleased}, ${addUsage("$5")}
-  where ${byLease}`;
 
 const failSql = `
   update pipeline_runs run set

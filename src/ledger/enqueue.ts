@@ -33,20 +33,36 @@ export async function wakeWorkers(db: Db): Promise<void> {
   await db.query("select pg_notify(current_schema() || '_runs', '')");
 }
 
-// Sorted by key, so that two transactions that enqueue the same runs lock them in the same order.
+// Sorted by key, so that two transactions that enqueue the same runs lock them in the same order. One statement cannot
+// touch a row twice: what several want of one run becomes, before it is written, what one after the other would have
+// made of it.
 const enqueueSql = `
-  with enqueued as (
+  with wanted as (
+    select tenant_id, source_type, source_id, pipeline, max(source_version) over of_key as source_version,
+      max(priority) over of_key as priority, max_attempts, cause_event, parent_run_id,
+      case when bool_and(reingest_id is not null) over of_key then reingest_id end as reingest_id,
+      bool_or(coalesce(force, false)) over of_key as force,
+      nth = max(nth) over of_key as is_last
+    from rows from (
+      jsonb_to_recordset($1) as (
+        tenant_id uuid, source_type text, source_id uuid, pipeline text, source_version integer,
+        priority integer, max_attempts integer, cause_event bigint, parent_run_id uuid, reingest_id uuid, force boolean
+      )
+    ) with ordinality as wanted (
+      tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
+      reingest_id, force, nth
+    )
+    window of_key as (partition by tenant_id, pipeline, source_type, source_id)
+  ),
+  enqueued as (
     insert into pipeline_runs as run
       (tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
        reingest_id, force)
-    select distinct on (tenant_id, pipeline, source_type, source_id)
-      tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
-      reingest_id, coalesce(force, false)
-    from jsonb_to_recordset($1) as wanted (
-      tenant_id uuid, source_type text, source_id uuid, pipeline text, source_version integer,
-      priority integer, max_attempts integer, cause_event bigint, parent_run_id uuid, reingest_id uuid, force boolean
-    )
-    order by tenant_id, pipeline, source_type, source_id, source_version desc
+    select tenant_id, source_type, source_id, pipeline, source_version, priority, max_attempts, cause_event, parent_run_id,
+      reingest_id, force
+    from wanted
+    where is_last
+    order by tenant_id, pipeline, source_type, source_id
     ${coalesced}
     returning id, xmax = 0 as is_new
   ),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many } from "../db.ts";
+import { type Db, many } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import type { Lease } from "./run.ts";
 
@@ -16,19 +16,31 @@ export async function renewLeases(
   return await many(db, Renewed, renewSql, [...leaseColumns(leases), leaseMs]);
 }
 
-/** The leases given as `$1` to `$3`, and who holds them. */
-export const heldLeases = "unnest($1::uuid[], $2::uuid[], $3::uuid[]) as held (tenant_id, id, lease_token)";
-export const isHeld =
-  "(run.tenant_id, run.id, run.lease_token) = (held.tenant_id, held.id, held.lease_token)";
+/**
+ * Locks the runs of those of the `given` leases that are held, in the order of their keys: two that lock several runs
+ * then wait for each other, never both.
+ */
+export function lockedLeases(given: string, columns = "given.*"): string {
+  return `select ${columns}
+    from ${given}
+    join pipeline_runs run
+      on (run.tenant_id, run.id, run.lease_token) = (given.tenant_id, given.id, given.lease_token)
+    order by run.tenant_id, run.id
+    for no key update of run`;
+}
+
+/** The leases of `leaseColumns`, given as `$1` to `$3`. */
+export const givenLeases = "unnest($1::uuid[], $2::uuid[], $3::uuid[]) as given (tenant_id, id, lease_token)";
 
 export function leaseColumns(leases: readonly Lease[]): readonly [string[], string[], string[]] {
   return [leases.map((l) => l.tenant_id), leases.map((l) => l.id), leases.map((l) => l.lease_token)];
 }
 
 const renewSql = `
+  with held as materialized (${lockedLeases(givenLeases)})
   update pipeline_runs run set lease_expires_at = now() + $4 * interval '1 millisecond'
-  from ${heldLeases}
-  where ${isHeld}
+  from held
+  where run.tenant_id = held.tenant_id and run.id = held.id
   returning run.lease_token, run.cancel_requested_at is not null as cancel_requested`;
 
 /** What a run that nobody runs any more no longer has. */
@@ -37,17 +49,6 @@ export const unleased =
 
 /** What names an attempt's run, as `$1` to `$3`. */
 export const byLease = "tenant_id = $1 and id = $2 and lease_token = $3";
-
-/** Updates the one run that the lease holds. Throws LEASE_LOST, so that the transaction around it stores nothing. */
-export async function updateHeld(
-  db: Db,
-  lease: Lease,
-  text: string,
-  values: readonly unknown[],
-): Promise<void> {
-  const updated = await execute(db, text, [...leaseValues(lease), ...values]);
-  if (updated === 0) throw leaseLost(lease);
-}
 
 export function leaseValues({ tenant_id, id, lease_token }: Lease): readonly [string, string, string] {
   return [tenant_id, id, lease_token];

@@ -4,11 +4,12 @@ import { noUsage } from "../pipeline.ts";
 const columns = Object.keys(noUsage);
 
 /**
- * Adds a usage, the statement's JSON parameter such as `$5`, to that of a run: attempts that failed were paid for
- * too. A field that the JSON lacks is refused by its column.
+ * Adds a usage, JSON that the statement has as a parameter such as `$5` or in a column, to that of a run: attempts
+ * that failed were paid for too. A field that the JSON lacks is refused by its column. `run` qualifies the run's
+ * columns where others have the same names.
  */
-export function addUsage(usage: `$${number}`): string {
+export function addUsage(usage: string, run: "" | "run." = ""): string {
   return columns
-    .map((column) => `${column} = ${column} + (${usage}::jsonb ->> '${column}')::numeric`)
+    .map((column) => `${column} = ${run}${column} + (${usage}::jsonb ->> '${column}')::numeric`)
     .join(",\n       ");
 }

@@ -3,60 +3,65 @@ import { type Db, execute, many, maybeOne } from "../db.ts";
 import type { Stamp } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
 
-/** Stores what an enricher learned of an entity, in place of what it stored before. */
-export async function storeEnrichment(
-  db: Db,
-  enrichment: {
-    readonly key: EntityKey;
-    readonly pipeline: string;
-    readonly source_version: number;
-    readonly outcome: "completed" | "skipped";
-    readonly stamp: Stamp;
-    readonly run_id: string;
-    readonly output: unknown;
-  },
-): Promise<void> {
-  const { key, pipeline, source_version, outcome, stamp, run_id, output } = enrichment;
-  await execute(
-    db,
-    `insert into enrichments (tenant_id, source_type, source_id, pipeline, source_version, outcome, output,
-       pipeline_version, model, prompt_hash, input_hash, run_id)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-     on conflict (tenant_id, source_type, source_id, pipeline) do update set
-       source_version = excluded.source_version, outcome = excluded.outcome, output = excluded.output,
-       pipeline_version = excluded.pipeline_version, model = excluded.model, prompt_hash = excluded.prompt_hash,
-       input_hash = excluded.input_hash, run_id = excluded.run_id, stored_at = now()`,
-    [
-      key.tenant_id,
-      key.source_type,
-      key.source_id,
-      pipeline,
-      source_version,
-      outcome,
-      JSON.stringify(output),
-      stamp.pipeline_version,
-      stamp.model,
-      stamp.prompt_hash,
-      stamp.input_hash,
-      run_id,
-    ],
-  );
+/** What an enricher learned of an entity. */
+export type NewEnrichment = {
+  readonly key: EntityKey;
+  readonly pipeline: string;
+  readonly source_version: number;
+  readonly outcome: "completed" | "skipped";
+  readonly stamp: Stamp;
+  readonly run_id: string;
+  readonly output: unknown;
+};
+
+/** Stores what enrichers learned, in place of what they stored before. Each pair of pipeline and entity once. */
+export async function storeEnrichments(db: Db, enrichments: readonly NewEnrichment[]): Promise<void> {
+  if (enrichments.length === 0) return;
+  const rows = enrichments.map(({ key: { tenant_id, source_type, source_id }, stamp, ...enrichment }) => ({
+    ...{ tenant_id, source_type, source_id },
+    ...stamp,
+    ...enrichment,
+  }));
+  await execute(db, storeSql, [JSON.stringify(rows)]);
 }
 
-/** Says that an enrichment still holds for a newer version of its entity, in which nothing that it reads has changed. */
-export async function confirmEnrichment(
-  db: Db,
-  key: EntityKey,
-  pipeline: string,
-  source_version: number,
-): Promise<void> {
-  await execute(
-    db,
-    `update enrichments set source_version = $5
-     where tenant_id = $1 and source_type = $2 and source_id = $3 and pipeline = $4 and source_version < $5`,
-    [key.tenant_id, key.source_type, key.source_id, pipeline, source_version],
-  );
+const storeSql = `
+  insert into enrichments (tenant_id, source_type, source_id, pipeline, source_version, outcome, output,
+    pipeline_version, model, prompt_hash, input_hash, run_id)
+  select * from jsonb_to_recordset($1) as given (
+    tenant_id uuid, source_type text, source_id uuid, pipeline text, source_version integer, outcome text, output jsonb,
+    pipeline_version integer, model text, prompt_hash text, input_hash text, run_id uuid
+  )
+  on conflict (tenant_id, source_type, source_id, pipeline) do update set
+    source_version = excluded.source_version, outcome = excluded.outcome, output = excluded.output,
+    pipeline_version = excluded.pipeline_version, model = excluded.model, prompt_hash = excluded.prompt_hash,
+    input_hash = excluded.input_hash, run_id = excluded.run_id, stored_at = now()`;
+
+export type StillTrue = {
+  readonly key: EntityKey;
+  readonly pipeline: string;
+  readonly source_version: number;
+};
+
+/** Says that enrichments still hold for a newer version of their entities, in which nothing that they read has changed. */
+export async function confirmEnrichments(db: Db, confirmed: readonly StillTrue[]): Promise<void> {
+  if (confirmed.length === 0) return;
+  await execute(db, confirmSql, [
+    confirmed.map(({ key }) => key.tenant_id),
+    confirmed.map(({ key }) => key.source_type),
+    confirmed.map(({ key }) => key.source_id),
+    confirmed.map(({ pipeline }) => pipeline),
+    confirmed.map(({ source_version }) => source_version),
+  ]);
 }
+
+const confirmSql = `
+  update enrichments set source_version = given.source_version
+  from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::integer[])
+    as given (tenant_id, source_type, source_id, pipeline, source_version)
+  where enrichments.tenant_id = given.tenant_id and enrichments.source_type = given.source_type
+    and enrichments.source_id = given.source_id and enrichments.pipeline = given.pipeline
+    and enrichments.source_version < given.source_version`;
 
 export const Enrichment = z.object({
   tenant_id: z.guid(),

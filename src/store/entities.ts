@@ -106,15 +106,47 @@ export async function deleteEntities(
   tenant_id: string,
   keys: readonly Pick<EntityKey, "source_type" | "source_id">[],
 ): Promise<readonly Deleted[]> {
-  return await many(
-    db,
-    Deleted,
-    `delete from entities
-     where tenant_id = $1 and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))
-     returning source_type, source_id, version + 1 as version, metadata`,
-    [tenant_id, keys.map((k) => k.source_type), keys.map((k) => k.source_id)],
-  );
+  return await many(db, Deleted, deleteSql, [
+    tenant_id,
+    keys.map((k) => k.source_type),
+    keys.map((k) => k.source_id),
+  ]);
 }
+
+// Locked in key order, as who stores or reads several does: two that want the same entities never wait for each other.
+const deleteSql = `
+  with doomed as materialized (
+    select source_type, source_id from entities
+    where tenant_id = $1 and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))
+    order by source_type, source_id
+    for update
+  )
+  delete from entities entity using doomed
+  where entity.tenant_id = $1 and entity.source_type = doomed.source_type and entity.source_id = doomed.source_id
+  returning entity.source_type, entity.source_id, entity.version + 1 as version, entity.metadata`;
+
+const Locked = Entity.pick({ tenant_id: true, source_type: true, source_id: true });
+export type LockedEntity = z.infer<typeof Locked>;
+
+/**
+ * Keeps entities from being deleted or changed until the transaction ends: who wants to waits for us.
+ *
+ * @returns those that are there.
+ */
+export async function lockEntities(db: Db, keys: readonly EntityKey[]): Promise<readonly LockedEntity[]> {
+  if (keys.length === 0) return [];
+  return await many(db, Locked, lockSql, [
+    keys.map(({ tenant_id }) => tenant_id),
+    keys.map(({ source_type }) => source_type),
+    keys.map(({ source_id }) => source_id),
+  ]);
+}
+
+const lockSql = `
+  select tenant_id, source_type, source_id from entities
+  where (tenant_id, source_type, source_id) in (select * from unnest($1::uuid[], $2::text[], $3::uuid[]))
+  order by tenant_id, source_type, source_id
+  for key share`;
 
 const entityColumns = "tenant_id, source_type, source_id, version, title, text, metadata";
 

@@ -10,26 +10,24 @@ export type NewEvent = {
   readonly source_id: string;
   readonly version: number;
   readonly metadata: Metadata;
+  /** The run that caused it. Defaults to none. */
+  readonly run_id?: string | undefined;
 };
 
 const Appended = z.object({ id: z.coerce.number() });
 
-/** Appends events in order. Returns their ids, in the same order. `run_id` names the run that caused them. */
-export async function appendEvents(
-  db: Db,
-  events: readonly NewEvent[],
-  run_id?: string,
-): Promise<readonly number[]> {
+/** Appends events in order. Returns their ids, in the same order. */
+export async function appendEvents(db: Db, events: readonly NewEvent[]): Promise<readonly number[]> {
   const rows = await many(
     db,
     Appended,
     `insert into events (tenant_id, event, source_type, source_id, version, metadata, run_id)
      select (new ->> 'tenant_id')::uuid, new ->> 'event', new ->> 'source_type', (new ->> 'source_id')::uuid,
-       (new ->> 'version')::integer, new -> 'metadata', $2
+       (new ->> 'version')::integer, new -> 'metadata', (new ->> 'run_id')::uuid
      from jsonb_array_elements($1) with ordinality as given (new, nth)
      order by nth
      returning id`,
-    [JSON.stringify(events), run_id ?? null],
+    [JSON.stringify(events)],
   );
   return rows.map(({ id }) => id);
 }

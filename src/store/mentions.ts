@@ -20,7 +20,7 @@ export async function findMentions(
   );
 }
 
-const Former = z.object({ of_type: SourceType, of_id: z.guid(), ...Mention.shape });
+const Former = z.object({ of_tenant: z.guid(), of_type: SourceType, of_id: z.guid(), ...Mention.shape });
 
 /**
  * Whom the stored texts of entities speak of, by the names that these characters bear today: what is known of them
@@ -28,17 +28,18 @@ const Former = z.object({ of_type: SourceType, of_id: z.guid(), ...Mention.shape
  */
 export async function formerMentions(
   db: Db,
-  tenant_id: string,
-  entities: readonly Pick<EntityKey, "source_type" | "source_id">[],
-): Promise<(entity: Pick<EntityKey, "source_type" | "source_id">) => readonly Mention[]> {
+  entities: readonly EntityKey[],
+): Promise<(entity: EntityKey) => readonly Mention[]> {
+  if (entities.length === 0) return () => [];
   const rows = await many(db, Former, formerSql, [
-    tenant_id,
+    entities.map(({ tenant_id }) => tenant_id),
     entities.map(({ source_type }) => source_type),
     entities.map(({ source_id }) => source_id),
   ]);
-  const byEntity = Map.groupBy(rows, ({ of_type, of_id }) => `${of_type} ${of_id}`);
-  return ({ source_type, source_id }) =>
-    (byEntity.get(`${source_type} ${source_id}`) ?? []).map((row) => Mention.parse(row));
+  const nameOf = (tenant: string, type: string, id: string) => `${tenant} ${type} ${id}`.toLowerCase();
+  const byEntity = Map.groupBy(rows, (row) => nameOf(row.of_tenant, row.of_type, row.of_id));
+  return ({ tenant_id, source_type, source_id }) =>
+    (byEntity.get(nameOf(tenant_id, source_type, source_id)) ?? []).map((row) => Mention.parse(row));
 }
 
 // Too much found costs a run that ends as unchanged; too little would leave what is known of somebody stale.
@@ -58,12 +59,13 @@ const isNamedIn = (text: string) => `source_type = 'character' and exists (
 
 const formerSql = `
   with former as (
-    select source_type as of_type, source_id as of_id, string_agg(text, E'\\n' order by ordinal) as former_text
+    select tenant_id as of_tenant, source_type as of_type, source_id as of_id,
+      string_agg(text, E'\\n' order by ordinal) as former_text
     from chunks
-    where tenant_id = $1 and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))
-    group by source_type, source_id
+    where (tenant_id, source_type, source_id) in (select * from unnest($1::uuid[], $2::text[], $3::uuid[]))
+    group by tenant_id, source_type, source_id
   )
-  select of_type, of_id, source_type, source_id
+  select of_tenant, of_type, of_id, source_type, source_id
   from former
-  join entities on tenant_id = $1 and source_id <> of_id and ${isNamedIn("former_text")}
-  order by of_type, of_id, source_type, source_id`;
+  join entities on tenant_id = of_tenant and source_id <> of_id and ${isNamedIn("former_text")}
+  order by of_tenant, of_type, of_id, source_type, source_id`;

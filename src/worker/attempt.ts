@@ -3,35 +3,37 @@ import { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
 import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
-import { startAttempt } from "../ledger/attempt.ts";
+import { leaseLost } from "../ledger/lease.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import type { Lent } from "../models/models.ts";
-import type { Entity, Pipeline } from "../pipeline.ts";
+import type { Entity, Pipeline, Stamp } from "../pipeline.ts";
 import { knownVectors } from "../store/documents.ts";
-import { readEntity } from "../store/entities.ts";
-import { sameStamp, stampKey, storedStamp } from "../store/stamps.ts";
+import { sameStamp, stampKey } from "../store/stamps.ts";
+import type { Subject } from "../store/subjects.ts";
 import { type Committed, commitEnding } from "./commit.ts";
 import type { Context } from "./context.ts";
+import type { Ended } from "./ended.ts";
 import { endingOf, type GraphEnding, Stop } from "./ending.ts";
 import { invokeGraph } from "./invoke.ts";
 import { safely } from "./loop.ts";
+import { gone } from "./settled.ts";
+import type { SharedContext } from "./together.ts";
 import { readerFor, stampOf } from "./tools.ts";
 
 /** One try at a run that a worker has claimed: it ends with its commit, whatever happens, or throws where it is abandoned. */
-export type Attempt = (context: Context, run: ClaimedRun, stop: AbortController) => Promise<Committed>;
+export type Attempt = (context: SharedContext, run: ClaimedRun, stop: AbortController) => Promise<Committed>;
 
 /** One try at a run: read what it is about, run its graph unless nothing has changed, and commit how it ended. */
 export async function runAttempt(
-  context: Context,
+  context: SharedContext,
   run: ClaimedRun,
   stop: AbortController,
 ): Promise<Committed> {
   const started = performance.now();
   const pipeline = pipelineOf(context, run);
   const lent = lendModels(context, run);
-  const entity = await readEntity(context.pool, run);
   using kept = new DisposableStack();
-  const ending = entity ? await tryRun(context, { run, pipeline, entity, lent, kept }, stop) : gone;
+  const { entity, ending } = await tryRun(context, { run, pipeline, lent, kept }, stop);
   const ended = { run, pipeline, entity, ending, usage: lent.usage() };
   const committed = await commitEnding(context, ended, stop.signal);
   await deleteAtOnce(context, { run, pipeline }, committed.ending);
@@ -50,8 +52,6 @@ async function deleteAtOnce(
   await safely(log, "checkpoints-deleted", () => deleteCheckpoints(pool, run.id));
 }
 
-const gone = { kind: "cancelled", reason: "its entity was deleted" } as const satisfies GraphEnding;
-
 function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
   const found = registry.get(pipeline);
   if (found) return found;
@@ -69,35 +69,42 @@ function lendModels({ models, pool }: Context, { tenant_id }: ClaimedRun): Lent 
 type Work = {
   readonly run: ClaimedRun;
   readonly pipeline: Pipeline;
-  readonly entity: Entity;
   readonly lent: Lent;
   /** What is to be kept until the ending is committed. */
   readonly kept: DisposableStack;
 };
+type Tried = Pick<Ended, "entity" | "ending">;
 
-async function tryRun(context: Context, work: Work, stop: AbortController): Promise<GraphEnding> {
+async function tryRun(context: SharedContext, work: Work, stop: AbortController): Promise<Tried> {
   const timer = setTimeout(() => stop.abort(new Stop("timed out")), work.pipeline.timeout);
+  let entity: Entity | undefined;
   try {
-    return await runGraph(context, work, stop);
+    const subject = await readSubject(context, work);
+    entity = subject.entity;
+    if (entity === undefined) return { entity, ending: { kind: "cancelled", reason: gone } };
+    return { entity, ending: await runGraph(context, { ...work, ...subject, entity }, stop) };
   } catch (error) {
-    return endingOf(error, stop.signal);
+    return { entity, ending: endingOf(error, stop.signal) };
   } finally {
     clearTimeout(timer);
   }
 }
 
+async function readSubject({ together }: SharedContext, { run, pipeline }: Work): Promise<Subject> {
+  return await orUnavailable(() => together.subjects.do({ key: run, pipeline }));
+}
+
 async function runGraph(
-  context: Context,
-  { run, pipeline, entity, lent, kept }: Work,
+  context: SharedContext,
+  { run, pipeline, entity, stored, lent, kept }: Work & Subject & { readonly entity: Entity },
   stop: AbortController,
 ): Promise<GraphEnding> {
   const { pool, models } = context;
   const read = readerFor(pool, entity, pipeline.name);
   const stamp = await stampOf(pipeline, entity, read, models);
-  const stored = await orUnavailable(() => storedStamp(pool, entity, pipeline));
   if (stored && sameStamp(stored, stamp) && !run.force) return { kind: "duplicate", stamp };
 
-  await orUnavailable(() => startAttempt(pool, run, stamp));
+  await noteStart(context, run, stamp);
   const saver = saverFor(context, { run, pipeline }, stampKey(stamp), stop);
   kept.defer(() => saver.stop());
   const result = await invokeGraph({
@@ -113,6 +120,12 @@ async function runGraph(
   if (result.kind === "waiting") return result;
   assertKnownEvents(pipeline, result.answer);
   return { ...result, stamp };
+}
+
+/** From here on the attempt counts. Throws LEASE_LOST. */
+async function noteStart({ together }: SharedContext, run: ClaimedRun, stamp: Stamp): Promise<void> {
+  const held = await orUnavailable(() => together.starts.do({ lease: run, stamp }));
+  if (!held) throw leaseLost(run);
 }
 
 function saverFor(

@@ -1,16 +1,16 @@
 import { isConnectionError, transaction } from "../db.ts";
 import { LoregraphError, messageOf } from "../errors.ts";
-import { endCancelled, parkRun } from "../ledger/attempt.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
+import { leaseLost } from "../ledger/lease.ts";
 import { releaseRuns } from "../ledger/release.ts";
 import { pause } from "../pause.ts";
 import type { Usage } from "../pipeline.ts";
-import { storableJson } from "../store/storable.ts";
-import { commitAnswer, commitDuplicate } from "./answer.ts";
 import type { Context } from "./context.ts";
 import type { Ended } from "./ended.ts";
 import type { Ending } from "./ending.ts";
 import { commitFailure } from "./failure.ts";
+import { type Settling, settled } from "./settled.ts";
+import type { SharedContext } from "./together.ts";
 
 export type Committed = {
   /** That of the attempt, or the failure to store it. */
@@ -23,15 +23,19 @@ export type Committed = {
 
 /**
  * Commits how an attempt ended, in one transaction: the ledger, what was learnt, the events and the runs that follow
- * from them. Where the database is away, it waits and tries again: the answer was paid for. What the database
+ * from them. Endings that are due together share one. Where the database is away, it waits and tries again: the answer was paid for. What the database
  * refuses becomes a failure like any other. Where the lease was lost, nothing is stored.
  */
-export async function commitEnding(context: Context, ended: Ended, signal: AbortSignal): Promise<Committed> {
+export async function commitEnding(
+  context: SharedContext,
+  ended: Ended,
+  signal: AbortSignal,
+): Promise<Committed> {
   for (let tries = 1; ; tries++) {
     try {
       return { ending: ended.ending, retryInMs: await commitOnce(context, ended) };
     } catch (error) {
-      if (leaseLost(error)) return lost(context);
+      if (isLeaseLost(error)) return lost(context);
       if (!passes(error, tries)) return await commitRefused(context, ended, error, signal);
       context.log.warn({ tries }, "commit-delayed");
       await pause(Math.min(5_000, 50 * 2 ** tries), signal.aborted ? undefined : signal);
@@ -39,32 +43,35 @@ export async function commitEnding(context: Context, ended: Ended, signal: Abort
   }
 }
 
-/** @returns when the run is due again, in milliseconds, where it is. */
-async function commitOnce(context: Context, ended: Ended): Promise<number | undefined> {
-  const { pool } = context;
-  const { run, ending, usage } = ended;
+/**
+ * What leaves a run pending again is committed by itself: it may meet a newer run of its key, and then all that came
+ * with it would have to be done again.
+ *
+ * @returns when the run is due again, in milliseconds, where it is.
+ */
+async function commitOnce(context: SharedContext, ended: Ended): Promise<number | undefined> {
+  const { ending } = ended;
   switch (ending.kind) {
     case "answered":
-      await transaction(pool, (db) => commitAnswer(db, context, { ...ended, ending }));
-      return;
     case "duplicate":
-      await transaction(pool, (db) => commitDuplicate(db, context, { ...ended, ending }));
-      return;
     case "waiting":
-      await parkRun(pool, run, storableJson({ question: ending.question }).question, usage);
+    case "cancelled":
+      await commitSettled(context, { ...ended, ending });
       return;
     case "retry":
     case "hopeless":
-      return await transaction(pool, (db) => commitFailure(db, context, { ...ended, ending }));
-    case "cancelled":
-      await endCancelled(pool, run, ending.reason, usage);
-      return;
+      return await transaction(context.pool, (db) => commitFailure(db, context, { ...ended, ending }));
     case "released":
       await commitRelease(context, ended);
       return;
     case "lost":
       lost(context);
   }
+}
+
+async function commitSettled({ together }: SharedContext, ended: Settling): Promise<void> {
+  const held = await together.endings.do(settled(ended));
+  if (!held) throw leaseLost(ended.run);
 }
 
 async function commitRelease({ pool }: Context, { run }: Ended): Promise<void> {
@@ -74,7 +81,7 @@ async function commitRelease({ pool }: Context, { run }: Ended): Promise<void> {
   });
 }
 
-function leaseLost(error: unknown): boolean {
+function isLeaseLost(error: unknown): boolean {
   return error instanceof LoregraphError && error.code === "LEASE_LOST";
 }
 
@@ -95,7 +102,7 @@ function passes(error: unknown, tries: number): boolean {
 
 /** The run must not hang on it, nor may its next attempt find the same answer finished. */
 async function commitRefused(
-  context: Context,
+  context: SharedContext,
   ended: Ended,
   cause: unknown,
   signal: AbortSignal,

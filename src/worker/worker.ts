@@ -18,6 +18,7 @@ import { Listener } from "./listener.ts";
 import { keepDoing, safely } from "./loop.ts";
 import { Meter } from "./meter.ts";
 import { Slots } from "./slots.ts";
+import { type SharedContext, shared } from "./together.ts";
 
 export type WorkerOptions = {
   /** Where the worker listens for notifications and renews its leases. */
@@ -50,7 +51,7 @@ const tidyMs = 600_000;
  */
 export class Worker {
   readonly name = `${hostname()}-${process.pid}-${randomBytes(3).toString("hex")}`;
-  readonly #context: Context;
+  readonly #context: SharedContext;
   readonly #pipelines: readonly string[];
   readonly #try: Attempt;
   readonly #leaseMs: number;
@@ -73,7 +74,7 @@ export class Worker {
     const { url, pipelines = [...context.registry.keys()], concurrency = 8 } = options;
     const { leaseMs = 10_000, drainMs = 10_000, pollMs = 2_000 } = options;
     const { attempt = runAttempt, onEnded = () => {} } = options;
-    this.#context = context;
+    this.#context = shared(context);
     this.#pipelines = pipelines;
     this.#try = attempt;
     this.#leaseMs = leaseMs;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { removeEntities } from "../../src/intake.ts";
 import { listRuns } from "../../src/ledger/read.ts";
-import { storeEnrichment } from "../../src/store/enrichments.ts";
+import { storeEnrichments } from "../../src/store/enrichments.ts";
 import type { Context } from "../../src/worker/context.ts";
 import { baseStamp, scene, storeScene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
@@ -261,15 +261,17 @@ describe("showing an entity", () => {
   });
 
   async function enrich(key: Awaited<ReturnType<typeof storeScene>>, output: object) {
-    await storeEnrichment(database.pool, {
-      key,
-      pipeline: "mood",
-      source_version: 1,
-      outcome: "completed",
-      stamp: baseStamp,
-      run_id: randomUUID(),
-      output,
-    });
+    await storeEnrichments(database.pool, [
+      {
+        key,
+        pipeline: "mood",
+        source_version: 1,
+        outcome: "completed",
+        stamp: baseStamp,
+        run_id: randomUUID(),
+        output,
+      },
+    ]);
   }
 });
 

@@ -9,14 +9,27 @@ import {
   succeedRun,
 } from "../../src/ledger/attempt.ts";
 import { cancelRun } from "../../src/ledger/cancel.ts";
+import { endRuns } from "../../src/ledger/end.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { renewLeases } from "../../src/ledger/lease.ts";
 import { reapExpired } from "../../src/ledger/reap.ts";
 import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, Lease } from "../../src/ledger/run.ts";
+import { startAttempts } from "../../src/ledger/start.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { again, claim, claimed, only, runOf, stamp, started } from "../support/ledger.ts";
+import { untilWaiting } from "../support/held.ts";
+import {
+  again,
+  claim,
+  claimed,
+  newPipeline,
+  only,
+  request,
+  runOf,
+  stamp,
+  started,
+} from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -341,4 +354,39 @@ test("a usage that lacks a field is refused, and the run goes on", async () => {
     "tokens_out",
   );
   expect((await runOf(database.pool, run)).status).toBe("running");
+});
+
+describe("who holds several leases, in whichever order, waits for another and never both for each other", () => {
+  const deeds: Readonly<Record<string, (db: Db, leases: readonly ClaimedRun[]) => Promise<unknown>>> = {
+    renewing: (db, leases) => renewLeases(db, leases, 60_000),
+    releasing: (db, leases) => releaseRuns(db, leases),
+    starting: (db, leases) =>
+      startAttempts(
+        db,
+        leases.map((lease) => ({ lease, stamp })),
+      ),
+  };
+
+  test.each(Object.entries(deeds))("%s and ending", async (_, deed) => {
+    const pipeline = newPipeline();
+    await enqueueRuns(
+      database.pool,
+      [1, 2, 3, 4, 5].map(() => request({ pipeline })),
+    );
+    const runs = (await claim(database.pool, pipeline)).toSorted((a, b) =>
+      a.tenant_id < b.tenant_id ? -1 : 1,
+    );
+    const holder = await database.pool.connect();
+    await holder.query("begin");
+    await holder.query("select from pipeline_runs where id = $1 for update", [runs[2]?.id]);
+    const ends = runs.map(
+      (lease) => ({ lease, status: "success", outcome: "completed", stamp, usage: noUsage }) as const,
+    );
+    const both = Promise.all([endRuns(database.pool, ends), deed(database.pool, runs.toReversed())]);
+    await untilWaiting(database.pool, 2);
+    await holder.query("commit");
+    holder.release();
+
+    expect(await both).toHaveLength(2);
+  });
 });

@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
+import fc from "fast-check";
 import pg from "pg";
 import { beforeAll, expect, test } from "vitest";
-import { transaction } from "../../src/db.ts";
+import { type Db, transaction } from "../../src/db.ts";
 import { failAttempt } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { listRuns } from "../../src/ledger/read.ts";
+import type { RunRequest } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { again, claim, claimed, newPipeline, only, request, runOf, started } from "../support/ledger.ts";
@@ -136,3 +138,51 @@ test("notes what caused it", async () => {
 function failure(given: { retryInMs: number | null }) {
   return { code: "GRAPH_FAILED", message: "no", counts: true, usage: noUsage, ...given };
 }
+
+const Wanted = fc.record({
+  key: fc.nat({ max: 2 }),
+  source_version: fc.integer({ min: 1, max: 3 }),
+  priority: fc.nat({ max: 2 }),
+  force: fc.boolean(),
+  reingest: fc.option(fc.nat({ max: 1 })),
+  cause_event: fc.nat({ max: 9 }),
+});
+
+test("makes of what several want at once what one after the other would have made of it", async () => {
+  const columns = "source_id, source_version, priority, force, reingest_id, cause_event, max_attempts";
+  const reingests = [randomUUID(), randomUUID()];
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(Wanted, { minLength: 1, maxLength: 8 }),
+      fc.nat({ max: 3 }),
+      async (wanted, before) => {
+        const keys = [randomUUID(), randomUUID(), randomUUID()];
+        const requests = (pipeline: string, tenant_id: string) =>
+          wanted.map(({ key, reingest, ...rest }) =>
+            request({
+              ...{ pipeline, tenant_id, source_id: keys[key] ?? "", ...rest },
+              ...(reingest === null ? {} : { reingest_id: reingests[reingest] ?? "" }),
+            }),
+          );
+        const end = async (enqueue: (db: Db, requests: readonly RunRequest[]) => Promise<unknown>) => {
+          const [pipeline, tenant_id] = [newPipeline(), randomUUID()];
+          await database.pool.query(
+            "insert into reingests (tenant_id, id, request, priority, total) select $1, unnest($2::uuid[]), '{}', 0, 0",
+            [tenant_id, reingests],
+          );
+          const all = requests(pipeline, tenant_id);
+          for (const one of all.slice(0, before)) await enqueueRuns(database.pool, [one]);
+          await enqueue(database.pool, all.slice(before));
+          const sql = `select ${columns} from pipeline_runs where pipeline = $1 order by source_id`;
+          return (await database.pool.query(sql, [pipeline])).rows;
+        };
+        const oneByOne = async (db: Db, all: readonly RunRequest[]) => {
+          for (const one of all) await enqueueRuns(db, [one]);
+        };
+
+        expect(await end(enqueueRuns)).toEqual(await end(oneByOne));
+      },
+    ),
+    { numRuns: 25 },
+  );
+});

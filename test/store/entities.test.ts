@@ -1,18 +1,20 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { transaction } from "../../src/db.ts";
-import { storeEnrichment } from "../../src/store/enrichments.ts";
+import { storeEnrichments } from "../../src/store/enrichments.ts";
 import {
   childrenOf,
   deleteEntities,
   entitiesOfSource,
   findEntities,
+  lockEntities,
   type NewEntity,
   readEntity,
   upsertEntities,
 } from "../../src/store/entities.ts";
 import { baseStamp, scene, storeScene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { untilWaiting } from "../support/held.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -143,7 +145,7 @@ describe("imports at the same time", () => {
     const other = transaction(database.pool, (db) =>
       upsertEntities(db, tenant_id, "test", [{ ...entity, text: "other" }]),
     );
-    await untilWaiting();
+    await untilWaiting(database.pool, 1);
     mayCommit.resolve();
 
     const versions = (await Promise.all([one, other])).map(([upserted]) => upserted?.version);
@@ -155,30 +157,22 @@ describe("imports at the same time", () => {
   });
 });
 
-/** Resolves once some connection to this database waits for a lock. */
-async function untilWaiting(): Promise<void> {
-  for (;;) {
-    const { rowCount } = await database.pool.query(
-      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-    );
-    if (rowCount) return;
-  }
-}
-
 test("deleting takes everything that was made of the entity, and nothing of another", async () => {
   const tenant_id = randomUUID();
   const gone = await storeScene(database.pool, tenant_id, ["One.", "Two."]);
   const stays = await storeScene(database.pool, tenant_id, ["Three."]);
   for (const key of [gone, stays]) {
-    await storeEnrichment(database.pool, {
-      key,
-      pipeline: "echo",
-      source_version: 1,
-      outcome: "completed",
-      stamp: baseStamp,
-      run_id: randomUUID(),
-      output: {},
-    });
+    await storeEnrichments(database.pool, [
+      {
+        key,
+        pipeline: "echo",
+        source_version: 1,
+        outcome: "completed",
+        stamp: baseStamp,
+        run_id: randomUUID(),
+        output: {},
+      },
+    ]);
   }
   const deleted = await deleteEntities(database.pool, tenant_id, [
     gone,
@@ -204,4 +198,26 @@ test("children come in their order, whatever a source calls an order", async () 
   const titles = (await childrenOf(database.pool, tenant_id, parent_id)).map(({ title }) => title);
   expect(titles).toEqual(["a", "b", "c", "d", "e"]);
   expect(await entitiesOfSource(database.pool, tenant_id, "test")).toHaveLength(5);
+});
+
+test("who locks entities and who deletes them, in whichever order, never wait for each other in turn", async () => {
+  const tenant_id = randomUUID();
+  const entities = [1, 2, 3, 4, 5]
+    .map(() => scene())
+    .toSorted((a, b) => (a.source_id < b.source_id ? -1 : 1));
+  await upsertEntities(database.pool, tenant_id, "test", entities);
+  const keys = entities.map(({ source_type, source_id }) => ({ tenant_id, source_type, source_id }));
+  const holder = await database.pool.connect();
+  await holder.query("begin");
+  await holder.query("select from entities where source_id = $1 for update", [keys[2]?.source_id]);
+  const both = Promise.all([
+    lockEntities(database.pool, keys),
+    deleteEntities(database.pool, tenant_id, keys.toReversed()),
+  ]);
+  await untilWaiting(database.pool, 2);
+  await holder.query("commit");
+  holder.release();
+
+  const [, deleted] = await both;
+  expect(deleted).toHaveLength(5);
 });

@@ -4,7 +4,7 @@ import {
   enrichmentsBy,
   enrichmentsOf,
   previousOutput,
-  storeEnrichment,
+  storeEnrichments,
 } from "../../src/store/enrichments.ts";
 import { appendEvents, eventsOf } from "../../src/store/events.ts";
 import { readFlags } from "../../src/store/flags.ts";
@@ -22,8 +22,7 @@ test("events are kept in the order in which they were appended, with the run tha
   const run_id = randomUUID();
   const ids = await appendEvents(
     database.pool,
-    names.map((event) => ({ ...key, event, version: 3, metadata: { event } })),
-    run_id,
+    names.map((event) => ({ ...key, event, version: 3, metadata: { event }, run_id })),
   );
 
   const events = await eventsOf(database.pool, key);
@@ -37,15 +36,17 @@ test("events are kept in the order in which they were appended, with the run tha
 test("an enrichment replaces the one that its pipeline stored before, and no other", async () => {
   const key = await storeScene(database.pool, randomUUID(), ["One."]);
   const enrich = (pipeline: string, output: unknown) =>
-    storeEnrichment(database.pool, {
-      key,
-      pipeline,
-      source_version: 1,
-      outcome: "completed",
-      stamp: baseStamp,
-      run_id: randomUUID(),
-      output,
-    });
+    storeEnrichments(database.pool, [
+      {
+        key,
+        pipeline,
+        source_version: 1,
+        outcome: "completed",
+        stamp: baseStamp,
+        run_id: randomUUID(),
+        output,
+      },
+    ]);
   await enrich("mood", { mood: "glad" });
   await enrich("traits", { traits: [] });
   await enrich("mood", { mood: "grim" });

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Db } from "../../src/db.ts";
 import { sha256 } from "../../src/hash.ts";
 import { type Chunk, embeddedText, type Ingested, packVector, type Stamp } from "../../src/pipeline.ts";
-import { storeDocument } from "../../src/store/documents.ts";
+import { documentRows, storeDocuments } from "../../src/store/documents.ts";
 import { type EntityKey, type NewEntity, upsertEntities } from "../../src/store/entities.ts";
 import { plainBase } from "./pipelines.ts";
 
@@ -70,5 +70,6 @@ export async function storeAnswer(
   answer: Ingested,
   stamp = baseStamp,
 ): Promise<void> {
-  await storeDocument(db, plainBase, { key, source_version: 1, stamp, run_id: randomUUID(), answer });
+  const document = { pipeline: plainBase, key, source_version: 1, stamp, run_id: randomUUID(), answer };
+  await storeDocuments(db, [documentRows(document)]);
 }

@@ -25,13 +25,17 @@ export async function holdImport({ pool }: TestDatabase, tenant_id: string) {
   return {
     release,
     /** Resolves once so many connections wait, here or for each other. */
-    waiting: (connections: number) =>
-      vi.waitUntil(async () => (await waiting(pool)).length === connections, { timeout: 15_000 }),
+    waiting: (connections: number) => untilWaiting(pool, connections),
     /** Ends the connections that wait, as a server that goes away does. */
     async terminate() {
       for (const pid of await waiting(pool)) await pool.query("select pg_terminate_backend($1)", [pid]);
     },
   };
+}
+
+/** Resolves once so many connections wait for a lock. */
+export async function untilWaiting(pool: TestDatabase["pool"], connections: number): Promise<void> {
+  await vi.waitUntil(async () => (await waiting(pool)).length >= connections, { timeout: 15_000 });
 }
 
 async function waiting(pool: TestDatabase["pool"]): Promise<readonly number[]> {

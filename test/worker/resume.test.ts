@@ -7,6 +7,7 @@ import type { Pipeline } from "../../src/pipeline.ts";
 import { previousOutput } from "../../src/store/enrichments.ts";
 import { eventsOf } from "../../src/store/events.ts";
 import { runAttempt } from "../../src/worker/attempt.ts";
+import { shared } from "../../src/worker/together.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { only, stamp } from "../support/ledger.ts";
 import { asking, echo, type Given, type Step, threeSteps, visits } from "../support/pipelines.ts";
@@ -47,7 +48,7 @@ test("a step whose answer was saved, but no checkpoint after it, is not repeated
   const run = only(
     await claimRuns(database.pool, { worker: "w", pipelines: ["echo"], limit: 1, leaseMs: 60_000 }),
   );
-  await runAttempt(context, run, new AbortController());
+  await runAttempt(shared(context), run, new AbortController());
   const lost = await database.pool.query(
     "delete from checkpoints where thread_id = $1 and metadata ->> 'step' = '2'",
     [run.id],

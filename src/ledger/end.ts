@@ -1,0 +1,73 @@
+import { z } from "zod";
+import { type Db, many } from "../db.ts";
+import type { Stamp, Usage } from "../pipeline.ts";
+import { lockedLeases, unleased } from "./lease.ts";
+import type { Lease } from "./run.ts";
+import type { RunOutcome } from "./states.ts";
+import { addUsage } from "./usage.ts";
+
+/** How a run ends, or at which question it stops. */
+export type RunEnd = { readonly lease: Lease; readonly usage: Usage } & (
+  | {
+      readonly status: "success";
+      readonly outcome: RunOutcome;
+      /** What made the output. A delivery makes none. */
+      readonly stamp?: Stamp | undefined;
+    }
+  /** One that somebody asked to cancel is cancelled instead. It holds no lease while it waits. */
+  | { readonly status: "waiting"; readonly question: unknown }
+  | { readonly status: "cancelled"; readonly reason: string }
+);
+
+const Held = z.object({ lease_token: z.guid() });
+
+/**
+ * Ends runs, each fenced by its own lease.
+ *
+ * @returns the tokens of the leases that were held. Those that are missing were lost: nothing of their runs changed.
+ */
+export async function endRuns(db: Db, ends: readonly RunEnd[]): Promise<ReadonlySet<string>> {
+  if (ends.length === 0) return new Set();
+  const rows = await many(db, Held, endSql, [JSON.stringify(ends.map(columnsOf))]);
+  return new Set(rows.map(({ lease_token }) => lease_token));
+}
+
+function columnsOf({ lease: { tenant_id, id, lease_token }, ...end }: RunEnd) {
+  // As text: a question may be JSON's null, which a column of records would take for none.
+  const question = end.status === "waiting" ? JSON.stringify(end.question ?? null) : undefined;
+  return { tenant_id, id, lease_token, ...end, question };
+}
+
+const stops = "held.status = 'waiting' and run.cancel_requested_at is null";
+
+const stamped = (column: keyof Stamp, type: string) =>
+  `case when held.stamp is null then run.${column} else (held.stamp ->> '${column}')::${type} end`;
+
+// Rows are locked in the order of their keys, as everybody does who holds several, and changed in that of the tallies
+// of their reingests, which a trigger locks: two that end many runs wait for each other, never both.
+const endSql = `
+  with held as materialized (
+    ${lockedLeases(
+      `jsonb_to_recordset($1) as given (
+        tenant_id uuid, id uuid, lease_token uuid, status text, outcome text, stamp jsonb, question text, reason text,
+        usage jsonb
+      )`,
+      "given.*, run.reingest_id, run.pipeline",
+    )}
+  )
+  update pipeline_runs run set
+    status           = case when held.status = 'waiting' and not (${stops}) then 'cancelled' else held.status end,
+    outcome          = held.outcome,
+    question         = case when ${stops} then held.question::jsonb end,
+    finished_at      = case when ${stops} then null else now() end,
+    error_code       = case when held.status = 'cancelled' then 'CANCELLED' else run.error_code end,
+    error_message    = case when held.status = 'cancelled' then held.reason else run.error_message end,
+    pipeline_version = ${stamped("pipeline_version", "integer")},
+    model            = ${stamped("model", "text")},
+    prompt_hash      = ${stamped("prompt_hash", "text")},
+    input_hash       = ${stamped("input_hash", "text")},
+    ${unleased},
+    ${addUsage("held.usage", "run.")}
+  from (select * from held order by tenant_id, reingest_id, pipeline, id) held
+  where run.tenant_id = held.tenant_id and run.id = held.id
+  returning held.lease_token`;

@@ -1,0 +1,120 @@
+import { type Db, isConnectionError, transaction } from "../db.ts";
+import { endRuns } from "../ledger/end.ts";
+import { publishAll } from "../publish.ts";
+import { confirmDocuments, storeDocuments } from "../store/documents.ts";
+import { confirmEnrichments, storeEnrichments } from "../store/enrichments.ts";
+import { type EntityKey, lockEntities } from "../store/entities.ts";
+import { formerMentions } from "../store/mentions.ts";
+import type { Context } from "./context.ts";
+import type { Asked } from "./gatherer.ts";
+import { gone, type News, type Settled } from "./settled.ts";
+
+/**
+ * Commits endings in one transaction, each fenced by its own lease, and answers each whether that was held. Where the
+ * transaction fails, each half of them is tried by itself, so that what is at fault fails alone; where the database is
+ * away, all are refused.
+ */
+export async function commitTogether(context: Context, asked: readonly Asked<Settled, boolean>[]) {
+  try {
+    await commitAll(context, asked, impatient);
+  } catch (error) {
+    if (isConnectionError(error)) return refuseAll(asked, error);
+    if (asked.length === 1) return meetsAnother(error) ? leave(context, asked) : refuseAll(asked, error);
+    const middle = asked.length >> 1;
+    await commitTogether(context, asked.slice(0, middle));
+    await commitTogether(context, asked.slice(middle));
+  }
+}
+
+// Who holds what one of the endings needs keeps all of them waiting: an import, an operator's session.
+const impatient = "begin; set local lock_timeout = '250ms'";
+
+function meetsAnother(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "55P03";
+}
+
+/** Waits by itself for as long as it takes; the groups behind it go on. */
+function leave(context: Context, asked: readonly Asked<Settled, boolean>[]): void {
+  commitAll(context, asked, "begin").catch((error: unknown) => refuseAll(asked, error));
+}
+
+function refuseAll(asked: readonly Asked<Settled, boolean>[], error: unknown): void {
+  for (const { refuse } of asked) refuse(error);
+}
+
+async function commitAll(
+  { pool, registry }: Context,
+  asked: readonly Asked<Settled, boolean>[],
+  begin: string,
+): Promise<void> {
+  const endings = asked.map(({ item }) => item);
+  const held = await transaction(pool, (db) => commitEndings(db, registry, endings), begin);
+  for (const { item, answer } of asked) answer(held.has(item.run.lease_token));
+}
+
+// In this order in every transaction, and each kind in the order of its keys: entities, runs, what was learnt of them,
+// webhooks, runs that follow.
+async function commitEndings(db: Db, registry: Context["registry"], endings: readonly Settled[]) {
+  const isThere = await lockSubjects(db, endings);
+  const held = await endRuns(
+    db,
+    endings.map((ending) => (isThere(ending) ? ending.end : cancelled(ending))),
+  );
+  const kept = endings.filter((ending) => isThere(ending) && held.has(ending.run.lease_token));
+  const spokenOf = await storeNews(
+    db,
+    kept.flatMap(({ news }) => news ?? []),
+  );
+  const told = kept.flatMap(({ run, news }) =>
+    news ? news.events(spokenOf(news.entity)).map((event) => ({ event, cause: run })) : [],
+  );
+  await publishAll(db, registry, told);
+  return held;
+}
+
+/** An entity that is being deleted waits for us, or we see that it is gone. */
+async function lockSubjects(db: Db, endings: readonly Settled[]): Promise<(ending: Settled) => boolean> {
+  const nameOf = ({ tenant_id, source_type, source_id }: EntityKey) =>
+    `${tenant_id} ${source_type} ${source_id}`;
+  const keys = endings.flatMap(({ news }) => news?.entity ?? []);
+  const there = new Set((await lockEntities(db, keys)).map(nameOf));
+  return ({ news }) => news === undefined || there.has(nameOf(news.entity));
+}
+
+function cancelled({ end: { lease, usage } }: Settled) {
+  return { lease, usage, status: "cancelled", reason: gone } as const;
+}
+
+/** @returns whom the texts of entities spoke of, which is read before they are written over: those want to know as well. */
+async function storeNews(db: Db, news: readonly News[]): ReturnType<typeof formerMentions> {
+  const ingested = news.filter(({ document }) => document !== undefined);
+  const spokenOf = await formerMentions(
+    db,
+    ingested.map(({ entity }) => entity),
+  );
+  await storeDocuments(
+    db,
+    ingested.flatMap(({ document }) => document ?? []),
+  );
+  await storeEnrichments(
+    db,
+    news.flatMap(({ enrichment }) => enrichment ?? []),
+  );
+  await confirm(db, news);
+  return spokenOf;
+}
+
+async function confirm(db: Db, news: readonly News[]): Promise<void> {
+  const confirmed = news.flatMap(({ entity, confirmed }) =>
+    confirmed ? [{ key: entity, source_version: entity.version, pipeline: confirmed }] : [],
+  );
+  const [documents, enrichments] = [
+    confirmed.filter(({ pipeline }) => pipeline.kind === "ingestion"),
+    confirmed.filter(({ pipeline }) => pipeline.kind !== "ingestion"),
+  ];
+  await confirmDocuments(db, documents);
+  await confirmEnrichments(
+    db,
+    enrichments.map(({ pipeline, ...still }) => ({ ...still, pipeline: pipeline.name })),
+  );
+}

@@ -1,0 +1,122 @@
+import type { RunEnd } from "../ledger/end.ts";
+import type { ClaimedRun } from "../ledger/run.ts";
+import {
+  type Entity,
+  Ingested,
+  type IngestionPipeline,
+  type Mention,
+  type Outcome,
+  type Pipeline,
+} from "../pipeline.ts";
+import type { Routable } from "../router.ts";
+import { type DocumentRows, documentRows } from "../store/documents.ts";
+import type { NewEnrichment } from "../store/enrichments.ts";
+import { storableJson } from "../store/storable.ts";
+import type { Ended, Ends } from "./ended.ts";
+import { enrichedEvent, graphEvents, ingestedEvent, mentionsIn } from "./events.ts";
+
+/**
+ * An ending with all that it will store and tell, computed before its transaction begins: what can fail of it alone,
+ * such as a pipeline's own code, has not failed then.
+ */
+export type Settled = {
+  readonly run: ClaimedRun;
+  /** How its run ends. */
+  readonly end: RunEnd;
+  /** What it stores, in characters of JSON. */
+  readonly weight: number;
+  /** What it stores and tells, and about what: where that is gone, nothing, and the run ends cancelled. */
+  readonly news?: News | undefined;
+};
+
+export type News = {
+  readonly entity: Entity;
+  readonly document?: DocumentRows | undefined;
+  readonly enrichment?: NewEnrichment | undefined;
+  /** The pipeline whose stored output holds for this version too. */
+  readonly confirmed?: Pipeline | undefined;
+  /** The events that tell of it, given whom the entity's text spoke of before. */
+  readonly events: (spokenOf: readonly Mention[]) => readonly Routable[];
+};
+
+/** An ending that takes nothing back: its run is over, or waits for a person. */
+export type Settling = Ended<Ends<"answered" | "duplicate" | "waiting" | "cancelled">>;
+
+/** Why a run ends as cancelled where what it is about was deleted. */
+export const gone = "its entity was deleted";
+
+export function settled({ ending, ...ended }: Settling): Settled {
+  const { run, usage, entity } = ended;
+  const held = { lease: run, usage };
+  switch (ending.kind) {
+    case "answered":
+      return entity ? settledAnswer({ ...ended, entity, ending }) : quiet(run, cancelled(gone));
+    case "duplicate":
+      return entity ? settledDuplicate({ ...ended, entity, ending }) : quiet(run, cancelled(gone));
+    case "waiting": {
+      const { question } = storableJson({ question: ending.question });
+      return quiet(run, { ...held, status: "waiting", question });
+    }
+    case "cancelled":
+      return quiet(run, cancelled(ending.reason));
+  }
+
+  function cancelled(reason: string): RunEnd {
+    return { ...held, status: "cancelled", reason };
+  }
+}
+
+function quiet(run: ClaimedRun, end: RunEnd): Settled {
+  return { run, end, weight: 0 };
+}
+
+type Of<How extends "answered" | "duplicate"> = Ended<Ends<How>> & { readonly entity: Entity };
+
+/** An answer goes where its pipeline's answers belong, and is told of. */
+function settledAnswer({ run, pipeline, entity, ending, usage }: Of<"answered">): Settled {
+  const { stamp, answer } = ending;
+  const outcome = pipeline.outcome(answer);
+  const { events, ...output } = storableJson(answer);
+  const made = { key: entity, source_version: entity.version, stamp, run_id: run.id };
+  const told = graphEvents(entity, events);
+  const news = isIngestion(pipeline)
+    ? {
+        document: documentRows({ ...made, pipeline, answer: Ingested.parse(output) }),
+        events: (spokenOf: readonly Mention[]) => [
+          ingestedEvent(entity, [...spokenOf, ...mentionsIn(output)]),
+          ...told,
+        ],
+      }
+    : {
+        enrichment: enrichmentOf(outcome, { ...made, pipeline: pipeline.name, output }),
+        events: () => [enrichedEvent(entity, pipeline.name, outcome), ...told],
+      };
+  return {
+    run,
+    end: { status: "success", lease: run, outcome, stamp, usage },
+    weight: JSON.stringify(output).length,
+    news: { entity, ...news },
+  };
+}
+
+function enrichmentOf(
+  outcome: Outcome,
+  enrichment: Omit<NewEnrichment, "outcome">,
+): NewEnrichment | undefined {
+  return outcome === "eval_rejected" ? undefined : { ...enrichment, outcome };
+}
+
+/** Nothing has changed: nothing is stored. An ingested version is still a fact that enrichers may wait for. */
+function settledDuplicate({ run, pipeline, entity, ending, usage }: Of<"duplicate">): Settled {
+  const events = isIngestion(pipeline) ? [ingestedEvent(entity, [])] : [];
+  return {
+    run,
+    end: { status: "success", lease: run, outcome: "duplicate_skipped", stamp: ending.stamp, usage },
+    weight: 0,
+    news: { entity, confirmed: pipeline, events: () => events },
+  };
+}
+
+function isIngestion(pipeline: Pipeline): pipeline is IngestionPipeline {
+  return pipeline.kind === "ingestion";
+}

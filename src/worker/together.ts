@@ -1,0 +1,61 @@
+import { type Start, startAttempts } from "../ledger/start.ts";
+import { type Asked as AskedSubject, readSubjects, type Subject } from "../store/subjects.ts";
+import type { Context } from "./context.ts";
+import { Gatherer } from "./gatherer.ts";
+import { commitTogether } from "./group.ts";
+import type { Settled } from "./settled.ts";
+
+/** What the attempts of one worker do together, so that one statement serves all that are due at a moment. */
+export type Together = {
+  readonly subjects: Gatherer<AskedSubject, Subject>;
+  /** Answers whether the lease was held. */
+  readonly starts: Gatherer<Start, boolean>;
+  /** Answers whether the lease was held. */
+  readonly endings: Gatherer<Settled, boolean>;
+};
+
+/** What every attempt of one worker shares. */
+export type SharedContext = Context & { readonly together: Together };
+
+/** How many attempts one statement serves, at most. */
+const most = 100;
+
+/** Two: while one group is on its way to the disk, the next one is written. */
+const flights = 2;
+
+/** What is stored by one transaction of several endings, in characters of JSON. */
+const heaviest = 2_000_000;
+
+export function shared(context: Context): SharedContext {
+  const { pool } = context;
+  const subjects = new Gatherer<AskedSubject, Subject>({
+    most,
+    flights,
+    async work(asked) {
+      const found = await readSubjects(
+        pool,
+        asked.map(({ item }) => item),
+      );
+      for (const [index, subject] of found.entries()) asked[index]?.answer(subject);
+    },
+  });
+  const starts = new Gatherer<Start, boolean>({
+    most,
+    flights,
+    async work(asked) {
+      const held = await startAttempts(
+        pool,
+        asked.map(({ item }) => item),
+      );
+      for (const { item, answer } of asked) answer(held.has(item.lease.lease_token));
+    },
+  });
+  const endings = new Gatherer<Settled, boolean>({
+    most,
+    flights,
+    weigh: ({ weight }) => weight,
+    heaviest,
+    work: (asked) => commitTogether(context, asked),
+  });
+  return { ...context, together: { subjects, starts, endings } };
+}
