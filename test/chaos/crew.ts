@@ -65,20 +65,26 @@ type Kept = { readonly deaths: string[]; readonly dismissed: AbortSignal };
 function keep(proxy: TestProxy, settings: WorkerSettings, { deaths, dismissed }: Kept) {
   let skewMs = 0;
   let child: ChildProcess | undefined;
-  let started = Promise.withResolvers<void>();
+  let working: ChildProcess | undefined;
   const told = new WeakSet<ChildProcess>();
   const loop = keepOne();
 
   async function keepOne(): Promise<void> {
     while (!dismissed.aborted) {
-      const { process, ended } = begin(settings, skewMs, () => started.resolve());
+      const { process, ended } = begin(settings, skewMs, () => {
+        working = process;
+      });
       child = process;
       const said = await ended;
       child = undefined;
-      started = Promise.withResolvers<void>();
+      working = undefined;
       if (said && !told.has(process)) deaths.push(said);
       if (!dismissed.aborted) await delay(restartMs);
     }
+  }
+
+  async function untilAnother(than: ChildProcess | undefined): Promise<void> {
+    while (working === undefined || working === than) await delay(10);
   }
 
   function signal(name: NodeJS.Signals): void {
@@ -91,12 +97,8 @@ function keep(proxy: TestProxy, settings: WorkerSettings, { deaths, dismissed }:
     proxy,
     pid: () => child?.pid,
     signal,
-    started: () => started.promise,
-    async replaced() {
-      const before = child;
-      while (child === before) await delay(10);
-      await started.promise;
-    },
+    started: () => untilAnother(undefined),
+    replaced: () => untilAnother(child),
     skew(ms: number) {
       skewMs = ms;
     },

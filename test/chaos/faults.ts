@@ -31,7 +31,7 @@ export async function befall(stage: Stage, { kind, worker, ms }: Fault): Promise
   await workerFaults[kind](member, ms, stage);
 }
 
-export function isDatabaseFault(kind: FaultKind): kind is DatabaseFault {
+function isDatabaseFault(kind: FaultKind): kind is DatabaseFault {
   return Object.hasOwn(databaseFaults, kind);
 }
 

@@ -86,8 +86,8 @@ const quick = definePipeline({
 /** The channels that hold answers of the double, each that of the node which asks. */
 export const askingNodes = ["first", "second", "left", "right", "both"] as const;
 
-export const enrichers: readonly Pipeline[] = [chain, pair, quick];
-export const base: Pipeline = { ...plainBase, retries: shared.retries };
+const enrichers: readonly Pipeline[] = [chain, pair, quick];
+const base: Pipeline = { ...plainBase, retries: shared.retries };
 export const registry: Registry = new Map([base, ...enrichers].map((pipeline) => [pipeline.name, pipeline]));
 
 /** What each enricher is to have stored of a text. */

@@ -1,10 +1,12 @@
-import { execFile } from "node:child_process";
-import { rm, statfs, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type pg from "pg";
-import { deleteServer, endServer, keepServer } from "../../src/postgres/embedded.ts";
+import { endServer, keepServer } from "../../src/postgres/embedded.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 import { placeOf } from "../../src/postgres/place.ts";
 import { runningPostmaster } from "../../src/postgres/postmaster.ts";
@@ -37,6 +39,7 @@ const maxConnections = 60;
 export async function startPostgres({ smallDiskMb }: { smallDiskMb?: number } = {}): Promise<ChaosPostgres> {
   const home = await freshHome();
   const onSmallDisk = smallDiskMb !== undefined && (await mountSmallDisk(home, smallDiskMb));
+  const remove = keepOf(home, onSmallDisk);
   const first = await keepServer(home);
   await withClient(first.url, async (admin) => {
     await configure(admin);
@@ -66,15 +69,24 @@ export async function startPostgres({ smallDiskMb }: { smallDiskMb?: number } = 
     async fillDisk() {
       if (!onSmallDisk) throw new Error("a disk that others use is not filled up");
       const { bavail, bsize } = await statfs(home);
-      await writeFile(ballast, Buffer.alloc(bavail * bsize)).catch(() => {}); // the server may be quicker to take it
+      await run("fallocate", ["-l", String(bavail * bsize), ballast]).catch(() => {}); // the server may take it first
     },
     freeDisk: () => rm(ballast, { force: true }),
-    async delete() {
-      await rm(ballast, { force: true });
-      await deleteServer(home);
-      if (onSmallDisk) await run("umount", [home]);
-      await rm(home, { recursive: true, force: true });
-    },
+    delete: remove,
+  };
+}
+
+/** Has it deleted in the end, even where this process is killed: by another one, which Ctrl-C does not reach. */
+function keepOf(home: string, isMounted: boolean): () => Promise<void> {
+  const keeper = fileURLToPath(new URL("keeper.ts", import.meta.url));
+  const child = spawn(process.execPath, [keeper, home, isMounted ? "mounted" : ""], {
+    stdio: ["pipe", "ignore", "inherit"],
+    detached: true,
+  });
+  const ended = once(child, "exit");
+  return async () => {
+    child.stdin.end();
+    await ended;
   };
 }
 

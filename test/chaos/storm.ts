@@ -71,7 +71,7 @@ async function observe(url: string): Promise<void> {
 }
 
 /** Does faults one after the other, telling of each. */
-export async function befallAll(
+async function befallAll(
   theatre: Theatre,
   faults: readonly Scheduled[],
   onFault: (fault: Scheduled) => void = () => {},
