@@ -27,9 +27,10 @@ export class Heartbeat {
   readonly #pool: Pool;
 
   constructor(beating: Beating) {
-    const { url, schema } = beating;
+    const { url, schema, leaseMs } = beating;
     this.#beating = beating;
-    this.#pool = openPool(url, { schema, max: 1, name: "loregraph heartbeat" });
+    // Where it hears nothing for half of a lease, the other half is for a new connection.
+    this.#pool = openPool(url, { schema, max: 1, name: "loregraph heartbeat", silentMs: leaseMs / 2 });
   }
 
   async keepRenewing(signal: AbortSignal): Promise<void> {

@@ -1,30 +1,28 @@
-import { afterEach, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { databaseFaults, type FaultKind, workerFaults } from "./faults.ts";
 import { openTheatre, scene, type Theatre } from "./storm.ts";
 
-const open: Theatre[] = [];
-afterEach(async () => {
-  for (const theatre of open.splice(0)) await theatre.close();
-});
-
-async function theatre(options = {}): Promise<Theatre> {
-  const opened = await openTheatre({
+let theatre: Theatre;
+beforeAll(async () => {
+  theatre = await openTheatre({
     seed: 1,
     workers: 2,
     slots: 6,
     leaseMs: 2_000,
     tenants: 2,
-    entitiesPerTenant: 6,
+    entitiesPerTenant: 4,
     troubles: 10,
     thinksMs: [150, 250],
-    ...options,
+    smallDiskMb: 400,
   });
-  open.push(opened);
-  return opened;
-}
+}, 60_000);
+afterAll(() => theatre.close(), 60_000);
 
-test("killed", { timeout: 60_000 }, async () => {
-  const stage = await theatre();
-  const outcome = await scene(stage, { kind: "killed", worker: 0, ms: 500 });
-  console.info(outcome);
-  expect(outcome.broken).toEqual([]);
+const kinds = [...Object.keys(workerFaults), ...Object.keys(databaseFaults)] as FaultKind[];
+
+test.each(kinds)("every promise is kept: %s", { timeout: 120_000 }, async (kind) => {
+  const began = performance.now();
+  const { broken, resumedMs, counts } = await scene(theatre, { kind, ms: kind in workerFaults ? 4_000 : 1_000 });
+  console.info(kind, Math.round(performance.now() - began), resumedMs, JSON.stringify(counts));
+  expect(broken).toEqual([]);
 });

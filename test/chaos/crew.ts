@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { startProxy, type TestProxy } from "./proxy.ts";
+import { proxyTo, type TestProxy } from "../support/proxy.ts";
 import type { WorkerSettings } from "./worker.ts";
 
 /** A worker process behind a proxy of its own; when it ends, another one takes its place. */
@@ -44,7 +44,7 @@ export async function startCrew({ url, size, ...settings }: CrewOptions): Promis
   const dismissed = new AbortController();
   const keepers = await Promise.all(
     Array.from({ length: size }, async () => {
-      const proxy = await startProxy(url);
+      const proxy = await proxyTo(url);
       return keep(proxy, { ...settings, url: proxy.url }, { deaths, dismissed: dismissed.signal });
     }),
   );

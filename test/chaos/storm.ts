@@ -85,18 +85,17 @@ async function befallAll(
 
 export type Outcome = {
   readonly broken: readonly Broken[];
-  /** From the end of the last fault to the next claim, in milliseconds. */
+  /** From the end of the last fault until every worker had claimed something, in milliseconds. */
   readonly resumedMs: number;
   readonly counts: Readonly<Record<string, number>>;
 };
 
-/** A fault in the middle of work, and whether all is well afterwards. */
-export async function scene(theatre: Theatre, fault: Fault): Promise<Outcome> {
+/** A fault in the middle of work, of the worker that is at it, and whether all is well afterwards. */
+export async function scene(theatre: Theatre, { kind, ms }: Pick<Fault, "kind" | "ms">): Promise<Outcome> {
   const { work } = theatre;
   await work.setCaps(6, 5);
   await work.takeAll();
-  await somethingRuns(theatre);
-  await befall(theatre, fault);
+  await befall(theatre, { kind, ms, worker: await somebodyAtWork(theatre) });
   return await aftermath(theatre);
 }
 
@@ -128,13 +127,17 @@ async function keepWorking(work: Work, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function somethingRuns({ pool }: Theatre): Promise<void> {
-  await until(() =>
-    isTrue(
-      pool,
-      "select exists (select from loregraph.pipeline_runs where graph_started_at is not null) as is",
-    ),
-  );
+/** Which worker has a graph under way. */
+async function somebodyAtWork({ pool, crew }: Theatre): Promise<number> {
+  return await until(async () => {
+    const { rows } = await pool.query(
+      "select worker from loregraph.pipeline_runs where graph_started_at is not null and pipeline <> 'quick'",
+    );
+    const at = crew.members.findIndex((member) =>
+      rows.some(({ worker }) => worker.includes(`-${member.pid()}-`)),
+    );
+    return at >= 0 && { at };
+  }).then(({ at }) => at);
 }
 
 /** Sees work go on, waits until there is none left, and judges. */
@@ -149,18 +152,30 @@ async function aftermath(
   return { broken, resumedMs: resumed, counts: { ...(await countsOf(pool)), calls: double.calls.length } };
 }
 
-/** How long it takes from now until something is claimed, of which there is enough. */
-async function resumedMs({ pool, work }: Theatre): Promise<number> {
+/** How long it takes from now until every worker has claimed something, of which there is always enough. */
+async function resumedMs({ pool, work, crew }: Theatre): Promise<number> {
   const since = Date.now();
   await work.resumeAll();
-  await work.nudge(since);
-  return await until(async () => {
-    const { rows } = await pool.query(
-      "select extract(epoch from min(at))::float8 * 1000 as at from chaos.transitions where became = 'running' and at > to_timestamp($1::float8 / 1000)",
-      [since],
-    );
-    return rows[0].at === null ? undefined : Math.round(rows[0].at - since);
-  });
+  for (let n = 0; ; n++) {
+    await work.nudge(`${since} ${n}`);
+    const claimed = await insist(() => firstClaims(pool, since));
+    const times = crew.members.map((member) => claimed.get(String(member.pid())));
+    if (times.every((at) => at !== undefined)) return Math.round(Math.max(...times) - since);
+    if (Date.now() - since > patienceMs) throw new Error("a worker claims nothing any more");
+    await delay(100);
+  }
+}
+
+/** When each process first claimed something after `since`. */
+async function firstClaims(pool: Pool, since: number): Promise<ReadonlyMap<string, number>> {
+  const { rows } = await pool.query(
+    `select pid, extract(epoch from min(at))::float8 * 1000 as at
+     from chaos.transitions
+     where became = 'running' and at > to_timestamp($1::float8 / 1000)
+     group by pid`,
+    [since],
+  );
+  return new Map(rows.map(({ pid, at }) => [pid, at]));
 }
 
 async function untilDone(pool: Pool, onProgress: (message: string) => void): Promise<void> {
@@ -194,10 +209,6 @@ async function countsOf(pool: Pool): Promise<Record<string, number>> {
       (select count(*)::integer from loregraph.events) as events
     from loregraph.pipeline_runs`);
   return rows[0];
-}
-
-async function isTrue(pool: Pool, sql: string): Promise<boolean> {
-  return (await pool.query(sql)).rows[0].is;
 }
 
 /** How long anything may take that has to come, in milliseconds. */

@@ -46,8 +46,8 @@ export type Work = {
   takeAll(): Promise<void>;
   /** Does the `n`th thing that its seed wants done. */
   step(n: number): Promise<string>;
-  /** Changes one entity, so that there is something to do. */
-  nudge(n: number): Promise<void>;
+  /** Changes a few entities, so that there is something to do. */
+  nudge(what: string): Promise<void>;
   /** Ends every pause. */
   resumeAll(): Promise<void>;
 };
@@ -134,7 +134,7 @@ export function planWork({ pool, seed, tenants, entitiesPerTenant, models }: Wor
       await steps[name]?.(`step ${n}`);
       return name;
     },
-    nudge: (n) => take(someOf(`nudge ${n}`, 1)),
+    nudge: (what) => take(someOf(`nudge ${what}`, 4)),
     async resumeAll() {
       await resumeTenants();
       await resumePipelines();
