@@ -98,5 +98,8 @@ export class Slots {
 }
 
 function inDoubt(): LoregraphError {
-  return new LoregraphError("DATABASE_UNAVAILABLE", "nobody can say whether the attempt still holds its lease");
+  return new LoregraphError(
+    "DATABASE_UNAVAILABLE",
+    "nobody can say whether the attempt still holds its lease",
+  );
 }

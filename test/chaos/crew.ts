@@ -22,9 +22,13 @@ export type Crew = {
   readonly members: readonly Member[];
   /** What processes said that ended though nobody had told them to. */
   readonly deaths: readonly string[];
+  /** When processes went on that had been frozen, in milliseconds since 1970. */
+  readonly thaws: readonly Thaw[];
   /** Drains them all. */
   dismiss(): Promise<void>;
 };
+
+export type Thaw = { readonly worker: string; readonly at: number };
 
 export type CrewOptions = Omit<WorkerSettings, "url"> & {
   readonly url: string;
@@ -41,17 +45,19 @@ const restartMs = 100;
 /** Starts worker processes and keeps their number. */
 export async function startCrew({ url, size, ...settings }: CrewOptions): Promise<Crew> {
   const deaths: string[] = [];
+  const thaws: Thaw[] = [];
   const dismissed = new AbortController();
   const keepers = await Promise.all(
     Array.from({ length: size }, async () => {
       const proxy = await proxyTo(url);
-      return keep(proxy, { ...settings, url: proxy.url }, { deaths, dismissed: dismissed.signal });
+      return keep(proxy, { ...settings, url: proxy.url }, { deaths, thaws, dismissed: dismissed.signal });
     }),
   );
   await Promise.all(keepers.map(({ started }) => started()));
   return {
     members: keepers,
     deaths,
+    thaws,
     async dismiss() {
       dismissed.abort();
       await Promise.all(keepers.map(({ ended }) => ended()));
@@ -60,9 +66,9 @@ export async function startCrew({ url, size, ...settings }: CrewOptions): Promis
   };
 }
 
-type Kept = { readonly deaths: string[]; readonly dismissed: AbortSignal };
+type Kept = { readonly deaths: string[]; readonly thaws: Thaw[]; readonly dismissed: AbortSignal };
 
-function keep(proxy: TestProxy, settings: WorkerSettings, { deaths, dismissed }: Kept) {
+function keep(proxy: TestProxy, settings: WorkerSettings, { deaths, thaws, dismissed }: Kept) {
   let skewMs = 0;
   let child: ChildProcess | undefined;
   let working: ChildProcess | undefined;
@@ -90,6 +96,7 @@ function keep(proxy: TestProxy, settings: WorkerSettings, { deaths, dismissed }:
   function signal(name: NodeJS.Signals): void {
     if (!child) return;
     if (name !== "SIGSTOP" && name !== "SIGCONT") told.add(child);
+    if (name === "SIGCONT") thaws.push({ worker: String(child.pid), at: Date.now() });
     child.kill(name);
   }
 

@@ -1,5 +1,6 @@
 import type { Db } from "../../src/db.ts";
 import { embeddedText } from "../../src/pipeline.ts";
+import type { Thaw } from "./crew.ts";
 import { type Call, vectorOf } from "./double.ts";
 import { outputsOf } from "./pipelines.ts";
 import type { Expected, Work } from "./work.ts";
@@ -10,6 +11,7 @@ export type Evidence = {
   readonly work: Pick<Work, "expected" | "reingests">;
   readonly calls: readonly Call[];
   readonly deaths: readonly string[];
+  readonly thaws: readonly Thaw[];
 };
 
 /** A promise that was not kept, with some of the cases. */
@@ -168,18 +170,27 @@ function sorted(value: unknown): string {
   );
 }
 
+/** How long after its thaw a question may arrive that a process had begun to ask before it was frozen, in milliseconds. */
+const onItsWayMs = 2_000;
+
+/** Had it left, or all but, when its process was frozen? Nobody can call that back. */
+export function wasOnItsWay({ worker, at }: Call, thaws: readonly Thaw[]): boolean {
+  return thaws.some((thaw) => thaw.worker === worker && at >= thaw.at && at < thaw.at + onItsWayMs);
+}
+
 /**
  * Questions that reached the double though their answer was safe in a checkpoint of the same run by then: who asks
  * again after the note of it, and before one that it was dropped. The clock of both is that of this machine.
  */
-async function askedAgain({ db, calls }: Evidence): Promise<readonly unknown[]> {
+async function askedAgain({ db, calls, thaws }: Evidence): Promise<readonly unknown[]> {
   const { rows } = await db.query(
     "select run, node, is_gone, extract(epoch from at)::float8 * 1000 as at from chaos.answers order by at",
   );
   const notes = Map.groupBy(rows, ({ run, node }) => `${run} ${node}`);
-  return calls.filter(({ run, node, at }) => {
+  return calls.filter((call) => {
+    const { run, node, at } = call;
     const before = notes.get(`${run} ${node}`)?.filter((note) => note.at < at);
-    return before?.at(-1)?.is_gone === false;
+    return before?.at(-1)?.is_gone === false && !wasOnItsWay(call, thaws);
   });
 }
 

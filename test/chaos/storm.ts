@@ -5,7 +5,7 @@ import { type Crew, startCrew } from "./crew.ts";
 import { type Double, startDouble } from "./double.ts";
 import { befall, type Fault } from "./faults.ts";
 import { installObserver } from "./observer.ts";
-import { type Broken, judge } from "./oracle.ts";
+import { type Broken, type Evidence, judge, wasOnItsWay } from "./oracle.ts";
 import { type ChaosPostgres, startPostgres } from "./postgres.ts";
 import type { Schedule, Scheduled } from "./schedule.ts";
 import { insist, planWork, type Work } from "./work.ts";
@@ -140,16 +140,26 @@ async function somebodyAtWork({ pool, crew }: Theatre): Promise<number> {
   }).then(({ at }) => at);
 }
 
+export function evidenceOf({ pool, work, double, crew }: Theatre): Evidence {
+  return { db: pool, work, calls: double.calls, deaths: crew.deaths, thaws: crew.thaws };
+}
+
 /** Sees work go on, waits until there is none left, and judges. */
 async function aftermath(
   theatre: Theatre,
   onProgress: (message: string) => void = () => {},
 ): Promise<Outcome> {
-  const { pool, work, double, crew } = theatre;
+  const { pool, double, crew } = theatre;
   const resumed = await resumedMs(theatre);
   await untilDone(pool, onProgress);
-  const broken = await judge({ db: pool, work, calls: double.calls, deaths: crew.deaths });
-  return { broken, resumedMs: resumed, counts: { ...(await countsOf(pool)), calls: double.calls.length } };
+  const broken = await judge(evidenceOf(theatre));
+  const on_their_way = double.calls.filter((call) => wasOnItsWay(call, crew.thaws)).length;
+  const counts = {
+    ...(await countsOf(pool)),
+    calls: double.calls.length,
+    calls_soon_after_a_thaw: on_their_way,
+  };
+  return { broken, resumedMs: resumed, counts };
 }
 
 /** How long it takes from now until every worker has claimed something, of which there is always enough. */
