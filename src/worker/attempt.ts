@@ -58,11 +58,16 @@ function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
   throw new LoregraphError("REGISTRY_INVALID", `langgraph.json names no pipeline ${pipeline}`);
 }
 
-/** Lends models to one attempt: what it uses is counted for it, and what its tenant embedded before is reused. */
-function lendModels({ models, pool }: Context, { tenant_id }: ClaimedRun): Lent {
+/**
+ * Lends models to one attempt: what it uses is counted for it, what its tenant embedded before is reused, and no chat
+ * model is asked while another attempt may be at the same run.
+ */
+function lendModels({ models, pool, sure }: Context, run: ClaimedRun): Lent {
   const { embeddingName } = models;
+  const { tenant_id } = run;
   return models.lend({
     known: (hashes) => orUnavailable(() => knownVectors(pool, tenant_id, embeddingName, hashes)),
+    before: async () => await sure?.(run),
   });
 }
 

@@ -74,15 +74,15 @@ export class Worker {
     const { url, pipelines = [...context.registry.keys()], concurrency = 8 } = options;
     const { leaseMs = 10_000, drainMs = 10_000, pollMs = 2_000 } = options;
     const { attempt = runAttempt, onEnded = () => {} } = options;
-    this.#context = shared(context);
     this.#pipelines = pipelines;
     this.#try = attempt;
     this.#leaseMs = leaseMs;
     this.#drainMs = drainMs;
     this.#onEnded = onEnded;
     const [bell, worker] = [this.#bell, this.name];
-    const slots = new Slots(concurrency, () => bell.ring());
+    const slots = new Slots(concurrency, () => bell.ring(), leaseMs);
     this.#slots = slots;
+    this.#context = shared({ ...context, sure: (lease) => slots.sure(lease) });
     this.#claims = new Claims({
       context,
       as: { worker, pipelines, leaseMs },
