@@ -34,7 +34,7 @@ export type Remains = z.infer<typeof Remains>["remains"];
  */
 export async function remainsOf(db: Db, tenant_id: string, mark: string): Promise<Remains> {
   const { remains } = await one(db, Remains, remainsSql, [tenant_id]);
-  return JSON.parse(JSON.stringify(remains).replaceAll(mark, ""));
+  return mark ? JSON.parse(JSON.stringify(remains).replaceAll(mark, "")) : remains;
 }
 
 const tables = Object.entries(promised).map(
