@@ -1,5 +1,6 @@
 /** A worker of the chaos suite in a process of its own; its one argument is its settings. It ends with its stdin. */
 import { z } from "zod";
+import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import { openPool } from "../../src/db.ts";
 import { openModels } from "../../src/models/models.ts";
 import { Runtime } from "../../src/runtime.ts";
@@ -26,6 +27,7 @@ async function work({ url, models, leaseMs, slots, logLevel }: WorkerSettings): 
   const context = {
     pool,
     schema: "loregraph",
+    checkpoints: new CheckpointWriter(pool),
     registry,
     models: openModels({
       apiKey: String(process.pid),
