@@ -6,6 +6,7 @@ const benches = {
   novel: () => import("./novel.ts"),
   kill: () => import("./kill.ts"),
   reingest: () => import("./reingest.ts"),
+  checkpoints: () => import("./checkpoints.ts"),
   queue: () => import("./queue.ts"),
   slots: () => import("./slots.ts"),
   scale: () => import("./scale.ts"),

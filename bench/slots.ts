@@ -6,6 +6,7 @@ import { Worker as Thread } from "node:worker_threads";
 import { END, START, StateGraph } from "@langchain/langgraph";
 import pino from "pino";
 import { z } from "zod";
+import { CheckpointWriter } from "../checkpoints/writer.ts";
 import type { Pool } from "../src/db.ts";
 import { acceptEntities } from "../src/intake.ts";
 import { openModels } from "../src/models/models.ts";
@@ -125,7 +126,14 @@ function contextOf(pool: Pool, kind: "http" | "timer", port: number, busy: Busy)
     ...{ timeoutMs: 30_000, prices: undefined },
   });
   const log = pino({ level: "silent" });
-  return { pool, schema: "loregraph", registry: new Map([["wait", pipeline]]), models, log };
+  return {
+    pool,
+    schema: "loregraph",
+    checkpoints: new CheckpointWriter(pool),
+    registry: new Map([["wait", pipeline]]),
+    models,
+    log,
+  };
 }
 
 /** More than the slots can do in the time. */

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -57,6 +58,12 @@ async function settings(pool: Pool): Promise<string> {
 
 export function machine(): string {
   return `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Node ${process.version}`;
+}
+
+/** A package with the version that is installed. */
+export function packageVersion(name: string): string {
+  const file = new URL(`../node_modules/${name}/package.json`, import.meta.url);
+  return `${name} ${JSON.parse(readFileSync(file, "utf8")).version}`;
 }
 
 /** The median with the least and the greatest. */

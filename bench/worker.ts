@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { END, START, StateGraph } from "@langchain/langgraph";
 import pino from "pino";
 import { z } from "zod";
+import { CheckpointWriter } from "../checkpoints/writer.ts";
 import type { Pool } from "../src/db.ts";
 import { acceptEntities } from "../src/intake.ts";
 import { openModels } from "../src/models/models.ts";
@@ -86,7 +87,8 @@ export function graphContext(pool: Pool): Context {
     prices: undefined,
   });
   const registry = new Map([[nothing.name, nothing]]);
-  return { pool, schema: "loregraph", registry, models, log: pino({ level: "silent" }) };
+  const log = pino({ level: "silent" });
+  return { pool, schema: "loregraph", checkpoints: new CheckpointWriter(pool), registry, models, log };
 }
 
 async function workerRound(pool: Pool, url: string, count: number): Promise<number> {

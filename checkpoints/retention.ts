@@ -1,42 +1,63 @@
 import { z } from "zod";
-import { type Db, execute, one } from "../src/db.ts";
+import { type Db, one } from "../src/db.ts";
 
-export type Retention = {
-  /** How long the checkpoints of a run outlive its end, in hours. Defaults to 24. */
-  readonly hours?: number;
+/** How long the checkpoints of a pipeline's runs outlive their end. */
+export type Keeping = { readonly name: string; readonly keepHours: number };
+
+/** How long those of pipelines that nobody here knows are kept, in hours: 30 days. Another process may know them. */
+export const unknownKeepHours = 720;
+
+/** Runs that ended this lately are left to the next walk, in minutes: their transactions may not have committed yet. */
+const lag = 2;
+
+export type Walk = {
   /** How many runs one statement looks at. Defaults to 1,000. */
   readonly limit?: number;
   /** Ends the walk after the statement that runs. */
   readonly signal?: AbortSignal;
 };
 
-/**
- * Deletes the checkpoints of runs that ended more than `hours` ago, however many there are; waiting and failed runs
- * keep theirs.
- *
- * @returns how many checkpoints went.
- */
-export async function deleteOldCheckpoints(db: Db, options: Retention = {}): Promise<number> {
-  const { hours = 24, limit = 1_000, signal } = options;
-  let deleted = 0;
-  for (let after = "-infinity"; !signal?.aborted; ) {
-    const page = await one(db, Page, retentionSql, [hours, limit, after]);
-    deleted += page.checkpoints;
-    if (page.runs < limit || page.upto === null) break;
-    after = page.upto;
-  }
-  return deleted;
-}
+/** Pipelines whose checkpoints are kept equally long, and how far the last walk over their runs came. */
+type Group = { readonly keepHours: number; readonly names: readonly string[] | null; upto: string };
 
-/** Deletes the checkpoints of one run: its next attempt starts over. */
-export async function deleteCheckpoints(db: Db, run_id: string): Promise<void> {
-  await execute(
-    db,
-    `with blobs as (delete from checkpoint_blobs where thread_id = $1),
-     writes as (delete from checkpoint_writes where thread_id = $1)
-     delete from checkpoints where thread_id = $1`,
-    [run_id],
-  );
+/**
+ * Deletes the checkpoints of runs that ended longer ago than their pipeline keeps them; waiting and failed runs keep
+ * theirs. It remembers how far it came, so that each run is looked at once in the life of a process.
+ */
+export class Retention {
+  readonly #known: readonly string[];
+  readonly #groups: readonly Group[];
+
+  constructor(pipelines: readonly Keeping[]) {
+    const hours = [...new Set(pipelines.map(({ keepHours }) => keepHours))];
+    const namesOf = (kept: number) =>
+      pipelines.filter(({ keepHours }) => keepHours === kept).map(({ name }) => name);
+    this.#known = pipelines.map(({ name }) => name);
+    this.#groups = [
+      ...hours.map((keepHours) => ({ keepHours, names: namesOf(keepHours), upto: "-infinity" })),
+      { keepHours: unknownKeepHours, names: null, upto: "-infinity" },
+    ];
+  }
+
+  /** @returns how many checkpoints went. */
+  async deleteOld(db: Db, walk: Walk = {}): Promise<number> {
+    let deleted = 0;
+    for (const group of this.#groups) deleted += await this.#walk(db, group, walk);
+    return deleted;
+  }
+
+  async #walk(db: Db, group: Group, { limit = 1_000, signal }: Walk): Promise<number> {
+    let deleted = 0;
+    while (!signal?.aborted) {
+      const { names, keepHours, upto } = group;
+      const values = [limit, upto, keepHours, names === null, names ?? this.#known, lag];
+      const page = await one(db, Page, deleteSql, values);
+      deleted += page.checkpoints;
+      if (page.upto !== null) group.upto = page.upto;
+      if (page.runs < limit) break;
+    }
+    return deleted;
+  }
 }
 
 /** `upto` is text: a Date would lose its microseconds, and the next page begin before it. */
@@ -46,17 +67,19 @@ const Page = z.object({
   upto: z.string().nullable(),
 });
 
-// Walks the index `runs_by_end`. The threads go in as arrays because, joined, Postgres would read the three tables
-// whole for every thousand runs: with 120,000 rows in each, 142 ms a statement instead of 4 ms. A walk over 100,000
-// ended runs then takes 0.4 s, and 0.3 s where nothing is left to delete: seldom enough to need no memory of it.
-const retentionSql = `
+// Walks the index `runs_by_end`, and locks nothing that a claim or a commit wants. The threads go in as arrays because,
+// joined, Postgres would read the three tables whole for every thousand runs: with 120,000 rows in each, 142 ms a
+// statement instead of 4 ms.
+const deleteSql = `
   with ended as materialized (
     select id::text as thread_id, finished_at
     from pipeline_runs
-    where finished_at > $3::timestamptz and finished_at < now() - $1 * interval '1 hour'
+    where finished_at > $2::timestamptz
+      and finished_at < now() - greatest($3 * interval '1 hour', $6 * interval '1 minute')
       and status in ('success', 'cancelled') and started_at is not null
+      and (pipeline = any ($5)) <> $4
     order by finished_at
-    fetch first ($2::integer) rows with ties
+    fetch first ($1::integer) rows with ties
   ),
   blobs as (delete from checkpoint_blobs where thread_id = any (array(select thread_id from ended))),
   writes as (delete from checkpoint_writes where thread_id = any (array(select thread_id from ended))),

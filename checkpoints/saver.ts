@@ -1,111 +1,169 @@
-import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
-import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
-import type pg from "pg";
-import { isConnectionError, orUnavailable } from "../src/db.ts";
-import { LoregraphError } from "../src/errors.ts";
+import type { RunnableConfig } from "@langchain/core/runnables";
+import {
+  BaseCheckpointSaver,
+  type ChannelVersions,
+  type Checkpoint,
+  type CheckpointListOptions,
+  type CheckpointMetadata,
+  type CheckpointTuple,
+  type PendingWrite,
+  type SerializerProtocol,
+} from "@langchain/langgraph-checkpoint";
+import { z } from "zod";
+import { openPool } from "../src/db.ts";
+import type { Attempt } from "./attempt.ts";
+import { deleteCheckpoints } from "./delete.ts";
+import { insisting } from "./insist.ts";
+import { tupleOf } from "./load.ts";
+import { type Asked, readCheckpoints, type StoredCheckpoint } from "./read.ts";
+import { blobRows, checkpointRow, type Place, type Rows, writeRows } from "./rows.ts";
+import { CheckpointWriter } from "./writer.ts";
 
-/** What names the attempt that writes. */
-export type Attempt = { readonly tenant_id: string; readonly id: string; readonly lease_token: string };
-
-/**
- * LangGraph's own Postgres checkpointer for one attempt, fenced: each of its transactions first locks the run's row
- * by the attempt's lease, so that an attempt that lost its lease writes nothing. Throws LEASE_LOST then. `stamp`, what
- * made them, stands in the metadata of its checkpoints.
- */
-export function fencedSaver(pool: pg.Pool, schema: string, attempt: Attempt, stamp: string): FencedSaver {
-  return new FencedSaver(fencedPool(pool, attempt), schema, stamp);
-}
-
-export class FencedSaver extends PostgresSaver {
-  readonly #stamp: string;
-  readonly #writing = new Set<Promise<unknown>>();
-
-  constructor(pool: pg.Pool, schema: string, stamp: string) {
-    super(pool, undefined, { schema });
-    this.#stamp = stamp;
-  }
-
-  // LangGraph stores nothing of the metadata that a graph is invoked with, so the stamp is added here.
-  override async put(...[config, checkpoint, metadata, versions]: Parameters<PostgresSaver["put"]>) {
-    const stamped = { ...metadata, stamp: this.#stamp };
-    return await this.#noted(insisting(() => super.put(config, checkpoint, stamped, versions)));
-  }
-
-  override async putWrites(...write: Parameters<PostgresSaver["putWrites"]>) {
-    await this.#noted(insisting(() => super.putWrites(...write)));
-  }
-
-  override async getTuple(...[config]: Parameters<PostgresSaver["getTuple"]>) {
-    return await insisting(() => super.getTuple(config));
-  }
-
-  /** Resolves when nothing is being written. An aborted graph ends at once, and leaves its last writes behind. */
-  async settled(): Promise<void> {
-    while (this.#writing.size > 0) {
-      await Promise.allSettled(this.#writing);
-      await nextTurn(); // the writes of a run are chained: the next one begins when the one before has ended
-    }
-  }
-
-  async #noted<Value>(write: Promise<Value>): Promise<Value> {
-    this.#writing.add(write);
-    try {
-      return await write;
-    } finally {
-      this.#writing.delete(write);
-    }
-  }
-}
+/** How many checkpoints a list reads at a time. */
+const pageSize = 50;
 
 /**
- * A lost connection must not end a graph that may be waiting for a costly answer: five tries, over three seconds, and
- * then DATABASE_UNAVAILABLE.
+ * A LangGraph checkpointer on LangGraph's own Postgres tables: its `PostgresSaver` reads what this writes, and the
+ * other way round. A put resolves when it is committed; puts that are due together are one statement.
  */
-async function insisting<Value>(work: () => Promise<Value>): Promise<Value> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isConnectionError(error)) throw error;
-      if (tries === 5) return await orUnavailable(() => Promise.reject(error));
-      await delay(100 * 2 ** tries);
+export class CheckpointSaver extends BaseCheckpointSaver {
+  readonly #writer: CheckpointWriter;
+
+  constructor(writer: CheckpointWriter, serde?: SerializerProtocol) {
+    super(serde);
+    this.#writer = writer;
+  }
+
+  override async put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    versions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    const place = placeOf(config);
+    const [row, blobs] = await Promise.all([
+      checkpointRow(this.serde, place, checkpoint, metadata),
+      blobRows(this.serde, place, checkpoint, versions),
+    ]);
+    await this.write({ thread_id: place.thread_id, checkpoints: [row], blobs, writes: [] });
+    return configAt(place, checkpoint.id);
+  }
+
+  override async putWrites(
+    config: RunnableConfig,
+    writes: PendingWrite[],
+    taskId: string,
+    taskPath = "",
+  ): Promise<void> {
+    const place = checkpointOf(config);
+    const rows = await writeRows(this.serde, place, writes, { id: taskId, path: taskPath });
+    await this.write({ thread_id: place.thread_id, checkpoints: [], blobs: [], writes: rows });
+  }
+
+  override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    if (config.configurable?.thread_id === undefined) return undefined;
+    const { thread_id, ns, checkpoint_id } = placeOf(config);
+    const [stored] = await this.#read({ thread_id, ns, checkpoint_id, limit: 1 });
+    return stored && (await this.#tuple(stored));
+  }
+
+  /** Newest first, a page at a time, however many there are. */
+  override async *list(
+    config: RunnableConfig,
+    { filter, before, limit = Number.POSITIVE_INFINITY }: CheckpointListOptions = {},
+  ): AsyncGenerator<CheckpointTuple> {
+    const asked = askedFor(config, before, filter);
+    let after: StoredCheckpoint | undefined;
+    for (let left = limit; left > 0; ) {
+      const page = await this.#read({ ...asked, after, limit: Math.min(left, pageSize) });
+      for (const stored of page) yield await this.#tuple(stored);
+      left -= page.length;
+      after = page.at(-1);
+      if (page.length < pageSize) return;
     }
+  }
+
+  override async deleteThread(thread_id: string): Promise<void> {
+    await insisting(() => deleteCheckpoints(this.#writer.pool, thread_id));
+  }
+
+  /**
+   * A version that no other branch of the thread makes: values are stored by it, so two forks of one checkpoint would
+   * else take each other's for their own. It counts as the plain number does.
+   */
+  override getNextVersion(current: number | undefined): number {
+    return Math.floor(current ?? 0) + 1 + fraction();
+  }
+
+  /** Resolves when the rows are committed. Throws LEASE_LOST and DATABASE_UNAVAILABLE. */
+  protected async write(rows: Rows, attempt?: Attempt): Promise<void> {
+    await this.#writer.write(attempt ? { ...rows, attempt } : rows);
+  }
+
+  async #read(asked: Asked): Promise<readonly StoredCheckpoint[]> {
+    return await insisting(() => readCheckpoints(this.#writer.pool, asked));
+  }
+
+  async #tuple(stored: StoredCheckpoint): Promise<CheckpointTuple> {
+    return await insisting(() => tupleOf(this.#writer.pool, this.serde, stored));
   }
 }
 
-// PostgresSaver takes a pool and nothing else, and opens its transactions itself: so the fence stands in its pool.
-function fencedPool(pool: pg.Pool, attempt: Attempt): pg.Pool {
-  return new Proxy(pool, {
-    get(target, property) {
-      if (property === "connect") return async () => fencedClient(await target.connect(), attempt);
-      const value = Reflect.get(target, property, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
+/** Never 0, so that a version is not taken for one of a saver that counts in whole numbers; nine digits. */
+function fraction(): number {
+  return (1 + Math.floor(Math.random() * 999_999_999)) / 1_000_000_000;
 }
 
-function fencedClient(client: pg.PoolClient, attempt: Attempt): pg.PoolClient {
-  return new Proxy(client, {
-    get(target, property) {
-      if (property === "query")
-        return (text: string, values?: unknown[]) => fencedQuery(target, attempt, text, values);
-      const value = Reflect.get(target, property, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
+const Configurable = z.object({
+  thread_id: z.coerce.string(),
+  checkpoint_ns: z.string().default(""),
+  checkpoint_id: z.string().optional(),
+});
+
+/** Throws where the config names no thread. */
+export function placeOf({ configurable }: RunnableConfig): Place {
+  if (configurable?.thread_id === undefined)
+    throw new Error(
+      'expected config.configurable.thread_id, got: none; pass { configurable: { thread_id: "…" } }',
+    );
+  const { thread_id, checkpoint_ns: ns, checkpoint_id } = Configurable.parse(configurable);
+  return { thread_id, ns, checkpoint_id };
 }
 
-async function fencedQuery(client: pg.PoolClient, attempt: Attempt, text: string, values?: unknown[]) {
-  const result = await client.query(text, values);
-  if (text === "BEGIN") await assertLease(client, attempt);
-  return result;
+/** Throws where the config names no checkpoint, too. */
+export function checkpointOf(config: RunnableConfig): Place & { readonly checkpoint_id: string } {
+  const { checkpoint_id, ...place } = placeOf(config);
+  if (checkpoint_id === undefined)
+    throw new Error("expected config.configurable.checkpoint_id, got: none; writes belong to a checkpoint");
+  return { ...place, checkpoint_id };
 }
 
-// A share lock: a reaper's update waits until the checkpoint is committed, so there is no gap between check and write.
-async function assertLease(client: pg.PoolClient, { tenant_id, id, lease_token }: Attempt): Promise<void> {
-  const { rowCount } = await client.query(
-    "select from pipeline_runs where tenant_id = $1 and id = $2 and lease_token = $3 for share",
-    [tenant_id, id, lease_token],
-  );
-  if (rowCount === 0) throw new LoregraphError("LEASE_LOST", `run ${id}: another worker holds its lease now`);
+export function configAt({ thread_id, ns }: Place, checkpoint_id: string): RunnableConfig {
+  return { configurable: { thread_id, checkpoint_ns: ns, checkpoint_id } };
+}
+
+function askedFor(
+  { configurable = {} }: RunnableConfig,
+  before: RunnableConfig | undefined,
+  filter: Readonly<Record<string, unknown>> | undefined,
+): Omit<Asked, "limit"> {
+  const { thread_id, checkpoint_ns, checkpoint_id } = Configurable.partial().parse(configurable);
+  return {
+    thread_id: configurable.thread_id === undefined ? undefined : thread_id,
+    ns: configurable.checkpoint_ns === undefined ? undefined : checkpoint_ns,
+    checkpoint_id,
+    before: before?.configurable?.checkpoint_id,
+    filter,
+  };
+}
+
+export type OpenSaver = CheckpointSaver & { end(): Promise<void> };
+
+/**
+ * A checkpointer of its own on the migrated schema of `url`, for graphs outside a worker; `end` closes its
+ * connections. `schema` defaults to `loregraph`, `max`, the most connections, to 4.
+ */
+export function openCheckpointSaver(url: string, options: { schema?: string; max?: number } = {}): OpenSaver {
+  const pool = openPool(url, { max: 4, name: "loregraph checkpoints", ...options });
+  return Object.assign(new CheckpointSaver(new CheckpointWriter(pool)), { end: () => pool.end() });
 }

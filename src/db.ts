@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import pg from "pg";
 import type { z } from "zod";
 import { LoregraphError, messageOf } from "./errors.ts";
@@ -13,6 +14,11 @@ export type PoolOptions = {
   readonly max?: number;
   /** What `pg_stat_activity` shows. Defaults to `loregraph`. */
   readonly name?: string;
+  /**
+   * How long a statement may go unanswered before its connection is given up, in milliseconds: where a network
+   * swallows what is sent, as after a failover, nobody tells. Defaults to 60 s.
+   */
+  readonly silentMs?: number;
   /** Told of a connection that failed while idle; the pool replaces it by itself. */
   readonly onError?: (error: Error) => void;
 };
@@ -20,11 +26,15 @@ export type PoolOptions = {
 /** Opens a pool on `url`. An idle connection that fails never ends the process. */
 export function openPool(url: string, options: PoolOptions = {}): Pool {
   const { schema = "loregraph", max = 10, name = "loregraph", onError = () => {} } = options;
+  const { silentMs = 60_000 } = options;
   const pool = new pg.Pool({
     connectionString: withSettings(url, schema),
     max,
     application_name: name,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: Math.min(10_000, silentMs),
+    // Silence of a connection that has nothing to do is no fault: it goes before it could be taken for one.
+    idleTimeoutMillis: Math.min(10_000, silentMs * 0.8),
+    stream: () => impatientSocket(silentMs),
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000, // where it is 0, Linux first asks after two hours
   });
@@ -33,6 +43,16 @@ export function openPool(url: string, options: PoolOptions = {}): Pool {
   // would end the process as well.
   pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
+}
+
+/**
+ * A socket that breaks where nothing came or went for `ms`. A limit on queries alone would leave behind connections
+ * that wait for an answer for ever: those would be full pools, and pools that cannot be ended.
+ */
+function impatientSocket(ms: number): Socket {
+  const socket = new Socket();
+  const silent = Object.assign(new Error(`the database said nothing for ${ms} ms`), { code: "ETIMEDOUT" });
+  return socket.setTimeout(ms, () => socket.destroy(silent));
 }
 
 /** How long a transaction may wait for its own process, in seconds: one that was frozen in it must not hold its locks. */
@@ -61,6 +81,20 @@ export async function many<Schema extends z.ZodType>(
   values: readonly unknown[] = [],
 ): Promise<readonly Row<Schema>[]> {
   const { rows } = await db.query(text, [...values]);
+  return rows.map((row) => schema.parse(row));
+}
+
+/** A statement that each connection prepares once, under a name that no other statement has. */
+export type Prepared = { readonly name: string; readonly text: string };
+
+/** The rows that the prepared statement returned, each checked. */
+export async function prepared<Schema extends z.ZodType>(
+  db: Db,
+  schema: Schema,
+  { name, text }: Prepared,
+  values: readonly unknown[] = [],
+): Promise<readonly Row<Schema>[]> {
+  const { rows } = await db.query({ name, text, values: [...values] });
   return rows.map((row) => schema.parse(row));
 }
 

@@ -1,5 +1,6 @@
 /** The library's only door: what authors of graphs need, and what runs the pipelines inside another program. */
 
+export { type OpenSaver, openCheckpointSaver } from "../checkpoints/saver.ts";
 export { type Ask, type AskOptions, asker } from "./ask.ts";
 export { type Config, readConfig, Settings } from "./config.ts";
 export { splitChunks } from "./content/chunk.ts";

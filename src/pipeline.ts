@@ -180,6 +180,20 @@ export type Retries = {
   readonly most: number;
 };
 
+/** How a pipeline's runs are checkpointed. */
+export type Checkpointing = {
+  /**
+   * LangGraph's durability: `async` saves while the next step runs, `sync` before it runs, `exit` when the graph ends.
+   * Defaults to `async`, which in a worker saves a step as soon as losing it would cost more than saving it; a quick
+   * run then saves none.
+   */
+  readonly durability: "async" | "sync" | "exit";
+  /** Is every checkpoint kept, so that the history of a run can be read? Defaults to no: the newest is enough to go on. */
+  readonly history: boolean;
+  /** How long checkpoints outlive the end of their run, in hours; 0 deletes them at once. Defaults to 24. */
+  readonly keepHours: number;
+};
+
 /** What a chunk is made of: speech, telling, or both. */
 export const ContentKind = z.enum(["dialogue", "narration", "mixed"]);
 export type ContentKind = z.infer<typeof ContentKind>;
@@ -250,6 +264,7 @@ type Definition<Output extends z.ZodObject> = {
   /** The events that its answers may name under `events`. */
   readonly emits?: readonly string[];
   readonly retries?: Partial<Retries>;
+  readonly checkpoints?: Partial<Checkpointing>;
   /** The longest attempt, in milliseconds. Defaults to 10 min. */
   readonly timeout?: number;
   /** Runs of a higher priority are claimed first. Defaults to 0. */
@@ -257,10 +272,11 @@ type Definition<Output extends z.ZodObject> = {
 };
 
 /** A pipeline as the runtime and LangGraph Studio load it; `compile()` is what makes it a graph to Studio. */
-export type Pipeline = Required<Omit<AnyDefinition, "local" | "reads" | "retries">> &
+export type Pipeline = Required<Omit<AnyDefinition, "local" | "reads" | "retries" | "checkpoints">> &
   Pick<AnyDefinition, "local" | "reads"> & {
     readonly kind: "enricher" | "ingestion";
     readonly retries: Retries;
+    readonly checkpoints: Checkpointing;
     compile(): Promise<ReturnType<ReturnType<AnyDefinition["graph"]>["compile"]>>;
   };
 
@@ -283,7 +299,8 @@ export function defineIngestion(definition: Omit<Definition<typeof Ingested>, "o
 function build<Output extends z.ZodObject>(kind: Pipeline["kind"], definition: Definition<Output>): Pipeline {
   const { name } = definition;
   const retries = { attempts: 5, base: 2_000, most: 600_000, ...definition.retries };
-  assertSound({ timeout: 600_000, priority: 0, ...definition, retries });
+  const checkpoints = { ...checkpointing, ...definition.checkpoints };
+  assertSound({ timeout: 600_000, priority: 0, ...definition, retries, checkpoints });
   return {
     prompts: [],
     outcome: () => "completed",
@@ -293,6 +310,7 @@ function build<Output extends z.ZodObject>(kind: Pipeline["kind"], definition: D
     ...definition,
     kind,
     retries,
+    checkpoints,
     compile: async () => {
       // Loaded only here: neither the worker nor a graph's test needs it.
       const { studioTools } = await import("./studio.ts");
@@ -300,6 +318,8 @@ function build<Output extends z.ZodObject>(kind: Pipeline["kind"], definition: D
     },
   };
 }
+
+const checkpointing: Checkpointing = { durability: "async", history: false, keepHours: 24 };
 
 /** Longer, and a timer fires at once. */
 const longestTimer = 2 ** 31 - 1;
@@ -314,6 +334,11 @@ const Sound = z.object({
   timeout: milliseconds,
   priority: z.int().min(-32_768).max(32_767),
   retries: z.object({ attempts: z.int().positive(), base: milliseconds, most: milliseconds }),
+  checkpoints: z.object({
+    durability: z.enum(["async", "sync", "exit"]),
+    history: z.boolean(),
+    keepHours: z.number().min(0).max(87_600),
+  }),
 });
 
 function assertSound(definition: z.input<typeof Sound>): void {

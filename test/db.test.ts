@@ -12,6 +12,7 @@ import {
   transaction,
 } from "../src/db.ts";
 import { testDatabase } from "./support/database.ts";
+import { proxyTo } from "./support/proxy.ts";
 
 const Word = z.object({ word: z.string() });
 let pool: Pool;
@@ -138,4 +139,41 @@ test("says where it looked for a database, behind a Unix socket too", () => {
   expect(said("postgres://me:secret@/lore?host=/run/pg")).toBe(
     "cannot connect to Postgres at /lore: no such file",
   );
+});
+
+test("gives up a connection that answers nothing, and goes on with another", {
+  timeout: 15_000,
+}, async () => {
+  const proxy = await proxyTo(url);
+  const silent = openPool(proxy.url, { silentMs: 500, max: 1 });
+  await silent.query("select");
+  proxy.blackHole();
+
+  const unanswered = await Promise.all([
+    silent.query("select").catch((error) => error),
+    transaction(silent, (db) => execute(db, "select")).catch((error) => error),
+  ]);
+  expect(unanswered.map(isConnectionError)).toEqual([true, true]);
+
+  proxy.mend();
+  expect(await transaction(silent, (db) => one(db, Word, "select 'back' as word"))).toEqual({ word: "back" });
+  await silent.end();
+  await proxy.close();
+});
+
+test("ends a pool whose connections answer nothing", { timeout: 15_000 }, async () => {
+  const proxy = await proxyTo(url);
+  const silent = openPool(proxy.url, { silentMs: 500, max: 1 });
+  const begun = Promise.withResolvers<void>();
+  const unanswered = transaction(silent, async (db) => {
+    proxy.blackHole();
+    begun.resolve();
+    await execute(db, "select");
+  }).catch((error) => error);
+  await begun.promise;
+
+  await silent.end();
+
+  expect(isConnectionError(await unanswered)).toBe(true);
+  await proxy.close();
 });

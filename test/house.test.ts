@@ -151,8 +151,8 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/studio.ts": {
     mayImport: [...contract, "src/config.ts", "src/db.ts", "src/models", "src/postgres", "src/worker"],
   },
-  "src/cli": { mayImport: ["src"] },
-  "src/index.ts": { mayImport: ["src"] },
+  "src/cli": { mayImport: ["src", "checkpoints"] },
+  "src/index.ts": { mayImport: ["src", "checkpoints"] },
 };
 
 const ours = modulesOf("{src,graphs,checkpoints}/**/*.ts").filter(({ path }) => !path.endsWith(".test.ts"));

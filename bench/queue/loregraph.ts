@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { END, START, StateGraph } from "@langchain/langgraph";
 import pino from "pino";
 import { z } from "zod";
+import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { Pool } from "../../src/db.ts";
 import { acceptEntities } from "../../src/intake.ts";
 import { endRuns, type RunEnd } from "../../src/ledger/end.ts";
@@ -117,7 +118,14 @@ function contextOf(pool: Pool, onBegun: () => void): Context {
     ...{ timeoutMs: 1_000, prices: undefined },
   });
   const log = pino({ level: "silent" });
-  return { pool, schema: "loregraph", registry: new Map([["nothing", pipeline]]), models, log };
+  return {
+    pool,
+    schema: "loregraph",
+    checkpoints: new CheckpointWriter(pool),
+    registry: new Map([["nothing", pipeline]]),
+    models,
+    log,
+  };
 }
 
 async function take({ pool, registry }: Context): Promise<void> {

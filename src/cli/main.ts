@@ -36,6 +36,10 @@ const commands = {
     summary: "list what failed for good, by cause, or try it again",
     load: () => import("./commands/dead-letters.ts"),
   },
+  checkpoints: {
+    summary: "show what checkpoints take up, and what will be freed",
+    load: () => import("./commands/checkpoints.ts"),
+  },
   pause: {
     summary: "start no more runs of a tenant or a pipeline",
     load: () => import("./commands/pause.ts"),

@@ -43,6 +43,14 @@ export function dollars(amount: number): string {
   return `$${amount === 0 || amount >= 0.01 ? amount.toFixed(2) : amount.toPrecision(2)}`;
 }
 
+/** Bytes in the largest unit that fits: `1.5 MB`, of 1,000 kB. */
+export function bytes(amount: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, amount)) / 3)));
+  const shown = amount / 1_000 ** power;
+  return `${power === 0 || shown >= 100 ? Math.round(shown) : shown.toFixed(1)} ${units[power]}`;
+}
+
 /** Text on one line, cut to `length` characters. */
 export function brief(text: string, length = 80): string {
   const line = text.replace(/\s+/g, " ").trim();

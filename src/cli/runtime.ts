@@ -1,3 +1,4 @@
+import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { Config } from "../config.ts";
 import { deliveries } from "../ledger/deliveries.ts";
 import { openModels } from "../models/models.ts";
@@ -20,7 +21,8 @@ export async function openRuntime(
   const log = openLog(logLevel);
   if (models.local) log.info({ embeddings: models.embeddingName }, "models-are-local");
   if (models.unpriced.length > 0) log.warn({ models: models.unpriced }, "models-without-a-price");
-  return { pool, schema: config.schema, registry, models, log };
+  const checkpoints = new CheckpointWriter(pool);
+  return { pool, schema: config.schema, checkpoints, registry, models, log };
 }
 
 /** The work of this process, as the settings say; it is not started yet. */

@@ -19,6 +19,8 @@ export type Session = {
 export type SessionOptions = {
   /** The most connections. Defaults to 4. */
   readonly connections?: number;
+  /** How long a connection may leave a statement unanswered, in milliseconds. Defaults to that of pools. */
+  readonly silentMs?: (config: Config) => number;
   /** Told what takes a while. */
   readonly onProgress?: (what: string) => void;
 };
@@ -26,7 +28,7 @@ export type SessionOptions = {
 /** Finds or starts Postgres, brings it to the newest migration, lends it to `work`, and leaves it as it was found. */
 export async function withSession<Result>(
   work: (session: Session) => Promise<Result>,
-  { connections = 4, onProgress = tellOnStderr }: SessionOptions = {},
+  { connections = 4, silentMs, onProgress = tellOnStderr }: SessionOptions = {},
 ): Promise<Result> {
   const config = readConfig();
   const { url, embedded, release } = await connectPostgres(config, { onProgress });
@@ -36,7 +38,8 @@ export async function withSession<Result>(
       schema: config.schema,
       onWait: () => onProgress("another process is migrating: waiting for it"),
     });
-    const pool = openPool(url, { schema: config.schema, max: connections });
+    const silence = silentMs && { silentMs: silentMs(config) };
+    const pool = openPool(url, { schema: config.schema, max: connections, ...silence });
     try {
       return await work({ config, url, embedded, pool, signal });
     } catch (error) {

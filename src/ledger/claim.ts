@@ -1,6 +1,9 @@
 import { z } from "zod";
-import { type Db, execute, many, type Pool, transaction } from "../db.ts";
+import { type Db, type Pool, prepared, transaction } from "../db.ts";
 import { SubjectType } from "../pipeline.ts";
+import { type ClaimMemory, nothingKnown } from "./claim-memory.ts";
+import { firstOfEach, key, none, reingestOf } from "./lanes.ts";
+import { planOnce } from "./plan.ts";
 import { ClaimedRun } from "./run.ts";
 
 export type ClaimOptions = {
@@ -14,6 +17,8 @@ export type ClaimOptions = {
   readonly bulk?: number | undefined;
   /** How long the leases hold unless they are renewed, in milliseconds. */
   readonly leaseMs: number;
+  /** What this process knows from before. Defaults to nothing: then all that is due is found, at whatever cost. */
+  readonly memory?: ClaimMemory | undefined;
 };
 
 /**
@@ -26,38 +31,43 @@ export type ClaimOptions = {
  * a worker that does.
  */
 export async function claimRuns(pool: Pool, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
-  return await transaction(pool, async (db) => {
-    await db.query(claimSettings);
-    await execute(db, "select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))");
-    return await fillPlaces(db, options);
-  });
+  const claimed = await transaction(pool, (db) => fillPlaces(db, options), takeTurn);
+  options.memory?.note(claimed);
+  return claimed.map(({ held_back: _, turn: __, ...run }) => run);
 }
 
 // A claim that a crash of Postgres undoes leaves its run pending, and its worker fenced: nothing to wait for. And all
-// wait for the process whose turn it is: one that was frozen in it loses it.
-const claimSettings =
-  "set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '3s'";
+// wait for the process whose turn it is: one that was frozen in it loses it. All in one message to the server.
+const takeTurn = `
+  begin;
+  set local synchronous_commit = off;
+  set local idle_in_transaction_session_timeout = '3s';
+  ${planOnce};
+  select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))`;
 
-const Found = ClaimedRun.extend({ held_back: z.boolean() });
+const Found = ClaimedRun.extend({ held_back: z.boolean(), turn: z.string().nullable() });
+type Found = z.infer<typeof Found>;
 
 /**
  * Claims again while limits hold back some of those whose turn it is: what is then at its limit is passed over, and the
  * places are free for others.
  */
-async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
-  const { limit, bulk = limit } = options;
-  const claimed: ClaimedRun[] = [];
+async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly Found[]> {
+  const { limit, bulk = limit, memory } = options;
+  const known = memory?.recall() ?? nothingKnown;
+  const claimed: Found[] = [];
   for (let heldBack = true; heldBack && claimed.length < limit; ) {
     const parts = claimed.filter(({ reingest_id }) => reingest_id !== null).length;
-    const found = await many(db, Found, claimSql, [
+    const found = await prepared(db, Found, { name: "claim", text: claimSql }, [
       options.worker,
       options.pipelines,
       limit - claimed.length,
       options.leaseMs,
       SubjectType.options,
       bulk - parts,
+      ...known,
     ]);
-    claimed.push(...found.map(({ held_back: _, ...run }) => run));
+    claimed.push(...found);
     heldBack = found.some(({ held_back }) => held_back);
   }
   return claimed;
@@ -66,20 +76,19 @@ async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly Claim
 /** When the claim got its turn: the transaction began before it waited for that. */
 const now = "statement_timestamp()";
 
-/** Stands for "of no reingest", in an index that cannot jump over nulls. */
-const none = "'00000000-0000-0000-0000-000000000000'::uuid";
-const reingest = (run: string) => `coalesce(${run}.reingest_id, ${none})`;
-
 /** How far ahead of its pace a reingest may start, in seconds, so that a claim need not come for each run alone. */
 const ahead = "case when of.max_runs_per_minute > 24 then 2.5 else 0 end";
 
 /** How many runs a reingest may start now: never more than its limit within any minute. */
 const paceRoom = `case
     when of.max_runs_per_minute is null then null
-    when of.max_runs_per_minute <= 24 then (coalesce(pace.next_at, ${now}) <= ${now})::integer
-    else floor(extract(epoch from ${now} - greatest(coalesce(pace.next_at, ${now}), ${now})
+    when of.max_runs_per_minute <= 24 then (coalesce(of.next_at, ${now}) <= ${now})::integer
+    else floor(extract(epoch from ${now} - greatest(coalesce(of.next_at, ${now}), ${now})
       + ${ahead} * interval '1 second') / ((60 + ${ahead}) / of.max_runs_per_minute))::integer
   end`;
+
+/** How many run of a lane's tenant. Looked up by key: a join may compare each lane with each tenant. */
+const tenantRunning = "coalesce((tenant_load.by_tenant ->> lane.tenant_id::text)::integer, 0)";
 
 /** What bounds a tenant's graphs does not bound what its subscribers are told. */
 const tenantCap = "case when lane.pipeline not like 'webhook:%' then tenant.max_running end";
@@ -87,109 +96,141 @@ const tenantCap = "case when lane.pipeline not like 'webhook:%' then tenant.max_
 /** Whose turn it is among equals. Deliveries draw lots: they take no turn from their tenant's graphs. */
 const servedAt = `case
     when lane.pipeline like 'webhook:%' then to_timestamp(hashtext(lane.tenant_id || ${now}::text))
-    else coalesce(turn.claimed_at, '-infinity')
+    else coalesce(greatest(turn.claimed_at, ($14::jsonb ->> lane.tenant_id::text)::timestamptz), '-infinity')
   end`;
+
+/** The first lane after another and, where there is one, before the next one that is known. */
+const firstWithin = (gap: string) => {
+  const before = `(${gap}.to_tenant, ${gap}.to_pipeline, ${gap}.to_priority, ${gap}.to_reingest)`;
+  return `
+    (${firstOfEach(`${key("run")} > ${key(gap)} and ${key("run")} < ${before}`)})
+    union all
+    (${firstOfEach(`${key("run")} > ${key(gap)} and ${gap}.to_tenant is null`)})`;
+};
 
 /** Who has the fewest running for its weight; then who waited longest; then the higher priority, and the longest due. */
 const inTurn = "share, served_at, priority desc, run_after, id";
 
-/** The first runs of a lane that can start now. */
+const runKey = (run: string) => `(${run}.tenant_id, ${run}.pipeline, ${run}.source_type, ${run}.source_id)`;
+
+// Asked of one run at a time, as a range in the order of `one_running_run`: with `exists`, or with equalities, it could
+// become a join, or be read from another index, and either may read all that ran lately.
+const runningOfItsKey = `(
+      select other.id from pipeline_runs other
+      where other.status = 'running'
+        and ${runKey("other")} >= ${runKey("run")} and ${runKey("other")} <= ${runKey("run")}
+      order by other.tenant_id, other.pipeline, other.source_type, other.source_id
+      limit 1
+    )`;
+
+/** The first runs of a lane that can start now, from where the lane is known to begin. */
 const dueIn = (lane: string, limit: string) => `
-  select run.id, run.run_after
+  select run.id, run.run_after, run.ctid as place
   from pipeline_runs run
   where run.status = 'pending'
     and run.tenant_id = ${lane}.tenant_id and run.pipeline = ${lane}.pipeline and run.priority = ${lane}.priority
-    and ${reingest("run")} = ${lane}.reingest
-    and run.run_after <= ${now}
+    and ${reingestOf("run")} = ${lane}.reingest
+    and run.run_after <= ${now} and (run.run_after, run.id) >= (${lane}.from_after, ${lane}.from_id)
     and run.source_type = any ($5)
-    and not exists (
-      select from pipeline_runs other
-      where other.status = 'running'
-        and other.tenant_id = run.tenant_id and other.pipeline = run.pipeline
-        and other.source_type = run.source_type and other.source_id = run.source_id
-    )
+    and ${runningOfItsKey} is null
   order by run.run_after, run.id
   limit ${limit}`;
 
 // Deliveries have slots of their own and wait for others: they take nothing from a tenant's share of the graphs.
 // A lane is (tenant, pipeline, priority, reingest). Lanes are found by jumping from one to the next in the index
-// `pending_lanes`, so the cost is that of the lanes, not of the backlog. Lanes without room go first: they would take
-// places in the ranking that they cannot use. Then only the tenants whose turn it is are read, and of each lane only
-// the head. Measured with 200,000 pending runs, eight to a claim: 3 tenants 4 ms, 300 tenants 10 ms, 3,000 tenants 48 ms.
+// `pending_lanes`, so the cost is that of the lanes, not of the backlog. Those that the process knows already are not
+// looked for, only what lies between them. Lanes without room go first: they would take places in the ranking that they
+// cannot use. Then only the tenants whose turn it is are read, and of each lane only the head. What was chosen is locked
+// and updated where it was found (`ctid`): one that somebody changes meanwhile is left for the next claim.
 const claimSql = `
-  with recursive lane as (
-    (
-      select tenant_id, pipeline, priority, ${reingest("run")} as reingest
-      from pipeline_runs run
-      where status = 'pending'
-      order by tenant_id, pipeline, priority, ${reingest("run")}
-      limit 1
-    )
-    union all
-    select next.tenant_id, next.pipeline, next.priority, next.reingest
-    from lane
-    cross join lateral (
-      select tenant_id, pipeline, priority, ${reingest("run")} as reingest
-      from pipeline_runs run
-      where status = 'pending'
-        and (tenant_id, pipeline, priority, ${reingest("run")})
-          > (lane.tenant_id, lane.pipeline, lane.priority, lane.reingest)
-      order by tenant_id, pipeline, priority, ${reingest("run")}
-      limit 1
-    ) next
+  with recursive known as materialized (
+    select * from unnest($7::uuid[], $8::text[], $9::integer[], $10::uuid[], $11::timestamptz[], $12::uuid[])
+      as known (tenant_id, pipeline, priority, reingest, from_after, from_id)
   ),
-  running as (
+  gap as (
+    select tenant_id, pipeline, priority, reingest,
+      lead(tenant_id) over by_lane as to_tenant, lead(pipeline) over by_lane as to_pipeline,
+      lead(priority) over by_lane as to_priority, lead(reingest) over by_lane as to_reingest
+    from (
+      select tenant_id, pipeline, priority, reingest from known
+      union all
+      select ${none}, '', -2147483648, ${none}
+    ) bound
+    window by_lane as (order by tenant_id, pipeline, priority, reingest)
+  ),
+  new_lane as (
+    select next.*, to_tenant, to_pipeline, to_priority, to_reingest
+    from gap cross join lateral (${firstWithin("gap")}) next
+    union all
+    select next.*, to_tenant, to_pipeline, to_priority, to_reingest
+    from new_lane cross join lateral (${firstWithin("new_lane")}) next
+  ),
+  lane as (
+    select * from known
+    union all
+    select tenant_id, pipeline, priority, reingest, '-infinity', ${none} from new_lane
+  ),
+  running as materialized (
     select tenant_id, pipeline, count(*)::integer as runs
-    from pipeline_runs
-    where status = 'running' and (pipeline like 'webhook:%') = exists (
+    from (
+      select tenant_id, pipeline from pipeline_runs
+      where status = 'running' and lease_expires_at >= $13
+      order by lease_expires_at
+      offset 0
+    ) leased
+    where (pipeline like 'webhook:%') = exists (
       select from unnest($2::text[]) pattern where pattern like 'webhook:%'
     )
     group by tenant_id, pipeline
   ),
   tenant_load as materialized (
-    select tenant_id, sum(runs)::integer as runs from running group by tenant_id
+    select coalesce(jsonb_object_agg(tenant_id, runs), '{}') as by_tenant
+    from (select tenant_id, sum(runs) as runs from running group by tenant_id) each
   ),
   pipeline_load as materialized (
     select pipeline, sum(runs)::integer as runs from running group by pipeline
   ),
   open_lane as materialized (
     select lane.*, coalesce(tenant.weight, 1) as weight, ${servedAt} as served_at,
-      coalesce(tenant_load.runs, 0) as tenant_running, ${tenantCap} as tenant_cap,
+      ${tenantRunning} as tenant_running, ${tenantCap} as tenant_cap,
       coalesce(pipeline_load.runs, 0) as pipeline_running, control.max_running as pipeline_cap,
       ${paceRoom} as pace_room
     from lane
-    left join tenant_load on tenant_load.tenant_id = lane.tenant_id
+    cross join tenant_load
     left join pipeline_load on pipeline_load.pipeline = lane.pipeline
     left join tenant_controls tenant on tenant.tenant_id = lane.tenant_id
     left join pipeline_controls control on control.pipeline = lane.pipeline
     left join tenant_turns turn on turn.tenant_id = lane.tenant_id
-    left join reingests of on of.tenant_id = lane.tenant_id and of.id = lane.reingest
-    left join reingest_paces pace on pace.tenant_id = lane.tenant_id and pace.reingest_id = lane.reingest
+    left join lateral (
+      select of.status, of.max_runs_per_minute, pace.next_at
+      from reingests of
+      left join reingest_paces pace on pace.tenant_id = of.tenant_id and pace.reingest_id = of.id
+      where lane.reingest <> ${none} and of.tenant_id = lane.tenant_id and of.id = lane.reingest
+      offset 0
+    ) of on true
     where lane.pipeline like any ($2) and tenant.paused_at is null and control.paused_at is null
-      and (${tenantCap} is null or coalesce(tenant_load.runs, 0) < ${tenantCap})
+      and (${tenantCap} is null or ${tenantRunning} < ${tenantCap})
       and (control.max_running is null or coalesce(pipeline_load.runs, 0) < control.max_running)
       and (lane.reingest = ${none} or ($6 > 0 and of.status = 'running' and coalesce(${paceRoom}, 1) > 0))
   ),
   next_tenant as materialized (
-    select waiting.tenant_id
+    select tenant_id
     from (
-      select tenant_id from open_lane
-      group by tenant_id
-      order by min(tenant_running / weight), min(served_at), tenant_id
+      select open_lane.*, tenant_running / weight as share, min(served_at) over (partition by tenant_id) as waits_since
+      from open_lane
+      order by share, waits_since, tenant_id
+      offset 0
     ) waiting
-    cross join lateral (
-      select from open_lane
-      cross join lateral (${dueIn("open_lane", "1")}) due
-      where open_lane.tenant_id = waiting.tenant_id
-      limit 1
-    ) has_work
+    cross join lateral (${dueIn("waiting", "1")}) due
+    group by share, waits_since, tenant_id
+    order by share, waits_since, tenant_id
     limit $3
   ),
   head as (
-    select open_lane.*, due.id, due.run_after
+    select open_lane.*, due.id, due.run_after, due.place
     from open_lane
-    join next_tenant using (tenant_id)
     cross join lateral (${dueIn("open_lane", "$3")}) due
+    where (open_lane.tenant_id in (select tenant_id from next_tenant)) is true
   ),
   shared as (
     select head.*, tenant_running + row_number() over by_tenant as tenant_nth,
@@ -205,7 +246,7 @@ const claimSql = `
     from shared
   ),
   chosen as (
-    select tenant_id, id
+    select place, row_number() over (order by ${inTurn}) as nth
     from ranked
     where (tenant_cap is null or tenant_nth <= tenant_cap)
       and (pipeline_cap is null or pipeline_nth <= pipeline_cap)
@@ -221,16 +262,23 @@ const claimSql = `
     ) as held_back
   ),
   locked as (
-    select run.tenant_id, run.id, run.pipeline, run.reingest_id
-    from pipeline_runs run
-    join chosen using (tenant_id, id)
-    where run.status = 'pending'
-    for update of run skip locked
+    select run.*, chosen.nth
+    from chosen
+    cross join lateral (
+      select ctid as place, tenant_id, pipeline, reingest_id
+      from pipeline_runs run
+      where run.ctid = chosen.place and run.status = 'pending'
+      for update skip locked
+    ) run
+  ),
+  served as (
+    select tenant_id, ${now} + max(nth) * interval '1 microsecond' as claimed_at
+    from locked where pipeline not like 'webhook:%' group by tenant_id
   ),
   turn as (
-    insert into tenant_turns (tenant_id, claimed_at)
-    select tenant_id, clock_timestamp() from locked where pipeline not like 'webhook:%' group by tenant_id
+    insert into tenant_turns as turn (tenant_id, claimed_at) select tenant_id, claimed_at from served
     on conflict (tenant_id) do update set claimed_at = excluded.claimed_at
+    where turn.claimed_at < excluded.claimed_at - $15 * interval '1 millisecond'
   ),
   paced as (
     insert into reingest_paces as pace (tenant_id, reingest_id, next_at)
@@ -252,9 +300,10 @@ const claimSql = `
     worker           = $1,
     started_at       = coalesce(run.started_at, ${now})
   from locked
+  left join served using (tenant_id)
   left join paced using (tenant_id, reingest_id)
   cross join at_limits
-  where run.tenant_id = locked.tenant_id and run.id = locked.id
+  where run.ctid = locked.place
   returning run.tenant_id, run.id, run.source_type, run.source_id, run.source_version, run.pipeline,
     run.priority, run.reingest_id, run.force,
     run.attempt, run.max_attempts, run.lease_token, run.started_at < ${now} as claimed_before,
@@ -262,4 +311,5 @@ const claimSql = `
     case when paced.next_at >= ${now} + interval '2.5 seconds' then
       extract(epoch from paced.next_at - ${now})::float8 * 1000
     end as paced_ms,
+    served.claimed_at::text as turn,
     at_limits.held_back`;

@@ -10,14 +10,19 @@ import type { UsageRecorder } from "./usage.ts";
 
 /**
  * The configured chat model, or undefined where none is. It tries once, and throws a Loregraph error: RATE_LIMITED,
- * MODEL_REFUSED, MODEL_UNAVAILABLE or MODEL_ANSWER_INVALID. An aborted call throws its signal's reason.
+ * MODEL_REFUSED, MODEL_UNAVAILABLE or MODEL_ANSWER_INVALID. An aborted call throws its signal's reason. What `before`
+ * throws comes out of the call that waited for it.
  */
-export function chatModel(settings: ModelSettings, usage: UsageRecorder): BaseChatModel | undefined {
+export function chatModel(
+  settings: ModelSettings,
+  usage: UsageRecorder,
+  before: () => Promise<void> = async () => {},
+): BaseChatModel | undefined {
   const reached = connection(settings);
   if (reached === undefined) return undefined;
   const { chatModel: model } = settings;
   const { apiKey, timeout, maxRetries, ...configuration } = reached;
-  const fetch = metered((tokens) => usage.chatted(model, tokens));
+  const fetch = metered((tokens) => usage.chatted(model, tokens), before);
   return new ClassedChat({
     model,
     apiKey,
@@ -61,10 +66,11 @@ function answered(result: ChatResult): ChatResult {
 
 /**
  * `fetch` that notes what each answer was billed. LangChain tells of usage only where it could read the answer, but
- * one that was cut off or malformed is paid for too.
+ * one that was cut off or malformed is paid for too. Each question waits for `before`.
  */
-function metered(note: (tokens: ChatTokens) => void): typeof fetch {
+function metered(note: (tokens: ChatTokens) => void, before: () => Promise<void>): typeof fetch {
   return async (input, init) => {
+    await before();
     const response = await fetch(input, init);
     if (!response.ok) return response;
     const body = await response.text();

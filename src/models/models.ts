@@ -18,8 +18,15 @@ export type Models = {
   readonly unpriced: readonly string[];
   /** US dollars for so many tokens, none of them cached; nothing for local models, and where no price is known. */
   costOf(tokens: { readonly in: number; readonly out: number; readonly embedding: number }): number;
-  /** Lends the model tools to one attempt. `known` finds the vectors that its tenant already has. */
-  lend(options: { readonly known: KnownVectors }): Lent;
+  /** Lends the model tools to one attempt. */
+  lend(options: LendOptions): Lent;
+};
+
+export type LendOptions = {
+  /** Finds the vectors that the attempt's tenant already has. */
+  readonly known: KnownVectors;
+  /** What each question to the chat model waits for; where it throws, nothing is asked. */
+  readonly before?: () => Promise<void>;
 };
 
 /** The model tools of one attempt, and what it has used so far. */
@@ -41,10 +48,10 @@ export function openModels(settings: ModelSettings): Models {
         ? 0
         : chatCost(priceOf(prices, settings.chatModel), { in: tokens.in, cached: 0, out: tokens.out }) +
           embeddingCost(priceOf(prices, embeds.model), tokens.embedding),
-    lend: ({ known }) => {
+    lend: ({ known, before }) => {
       const usage = usageRecorder(prices);
       return {
-        model: chatModel(settings, usage),
+        model: chatModel(settings, usage, before),
         embed: embedUnknown(embeds, known, usage),
         usage: usage.total,
       };

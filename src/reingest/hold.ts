@@ -14,7 +14,7 @@ export class Holds {
   #client: PoolClient | undefined;
 
   constructor(url: string, schema: string) {
-    this.#pool = openPool(url, { schema, max: 1, name: "loregraph producer locks" });
+    this.#pool = openPool(url, { schema, max: 1, name: "loregraph producer locks", silentMs: 10_000 });
   }
 
   /** Takes hold of a reingest, or answers undefined where another process has it, or this one. */

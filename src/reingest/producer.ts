@@ -24,6 +24,8 @@ export type ProducerOptions = {
 
 /** What is known of a reingest changes seldom in the time of so many pages. */
 const pagesPerScope = 50;
+/** How long its connections may be silent, in milliseconds: a page may take a while, but a stop waits for it. */
+const silentMs = 30_000;
 /** The longest wait for what failed to heal, in milliseconds. */
 const longestWaitMs = 30_000;
 
@@ -50,7 +52,7 @@ export class Producer {
     this.#options = options;
     this.#pollMs = pollMs;
     this.#bound = pendingBound;
-    this.#pool = openPool(url, { schema: context.schema, max: 2, name: "loregraph producer" });
+    this.#pool = openPool(url, { schema: context.schema, max: 2, name: "loregraph producer", silentMs });
     this.#holds = new Holds(url, context.schema);
   }
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { fencedSaver } from "../../checkpoints/saver.ts";
+import { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
+import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { leaseLost } from "../ledger/lease.ts";
@@ -14,6 +15,7 @@ import type { Context } from "./context.ts";
 import type { Ended } from "./ended.ts";
 import { endingOf, type GraphEnding, Stop } from "./ending.ts";
 import { invokeGraph } from "./invoke.ts";
+import { safely } from "./loop.ts";
 import { gone } from "./settled.ts";
 import type { SharedContext } from "./together.ts";
 import { readerFor, stampOf } from "./tools.ts";
@@ -30,12 +32,24 @@ export async function runAttempt(
   const started = performance.now();
   const pipeline = pipelineOf(context, run);
   const lent = lendModels(context, run);
-  const { entity, ending } = await tryRun(context, { run, pipeline, lent }, stop);
+  using kept = new DisposableStack();
+  const { entity, ending } = await tryRun(context, { run, pipeline, lent, kept }, stop);
   const ended = { run, pipeline, entity, ending, usage: lent.usage() };
   const committed = await commitEnding(context, ended, stop.signal);
+  await deleteAtOnce(context, { run, pipeline }, committed.ending);
   const ms = Math.round(performance.now() - started);
   context.log.debug({ ending: committed.ending.kind, ms }, "attempt-ended");
   return { ...committed, usage: ended.usage };
+}
+
+/** Where a pipeline keeps no checkpoints of what has ended, they go now; where that fails, the next walk frees them. */
+async function deleteAtOnce(
+  { pool, log }: Context,
+  { run, pipeline }: Pick<Work, "run" | "pipeline">,
+  { kind }: Committed["ending"],
+): Promise<void> {
+  if (pipeline.checkpoints.keepHours > 0 || (kind !== "answered" && kind !== "cancelled")) return;
+  await safely(log, "checkpoints-deleted", () => deleteCheckpoints(pool, run.id));
 }
 
 function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
@@ -44,15 +58,26 @@ function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
   throw new LoregraphError("REGISTRY_INVALID", `langgraph.json names no pipeline ${pipeline}`);
 }
 
-/** Lends models to one attempt: what it uses is counted for it, and what its tenant embedded before is reused. */
-function lendModels({ models, pool }: Context, { tenant_id }: ClaimedRun): Lent {
+/**
+ * Lends models to one attempt: what it uses is counted for it, what its tenant embedded before is reused, and no chat
+ * model is asked while another attempt may be at the same run.
+ */
+function lendModels({ models, pool, sure }: Context, run: ClaimedRun): Lent {
   const { embeddingName } = models;
+  const { tenant_id } = run;
   return models.lend({
     known: (hashes) => orUnavailable(() => knownVectors(pool, tenant_id, embeddingName, hashes)),
+    before: async () => await sure?.(run),
   });
 }
 
-type Work = { readonly run: ClaimedRun; readonly pipeline: Pipeline; readonly lent: Lent };
+type Work = {
+  readonly run: ClaimedRun;
+  readonly pipeline: Pipeline;
+  readonly lent: Lent;
+  /** What is to be kept until the ending is committed. */
+  readonly kept: DisposableStack;
+};
 type Tried = Pick<Ended, "entity" | "ending">;
 
 async function tryRun(context: SharedContext, work: Work, stop: AbortController): Promise<Tried> {
@@ -62,7 +87,7 @@ async function tryRun(context: SharedContext, work: Work, stop: AbortController)
     const subject = await readSubject(context, work);
     entity = subject.entity;
     if (entity === undefined) return { entity, ending: { kind: "cancelled", reason: gone } };
-    return { entity, ending: await runGraph(context, { ...work, ...subject, entity }, stop.signal) };
+    return { entity, ending: await runGraph(context, { ...work, ...subject, entity }, stop) };
   } catch (error) {
     return { entity, ending: endingOf(error, stop.signal) };
   } finally {
@@ -76,24 +101,26 @@ async function readSubject({ together }: SharedContext, { run, pipeline }: Work)
 
 async function runGraph(
   context: SharedContext,
-  { run, pipeline, entity, stored, lent }: Work & Subject & { readonly entity: Entity },
-  signal: AbortSignal,
+  { run, pipeline, entity, stored, lent, kept }: Work & Subject & { readonly entity: Entity },
+  stop: AbortController,
 ): Promise<GraphEnding> {
-  const { pool, schema, models } = context;
+  const { pool, models } = context;
   const read = readerFor(pool, entity, pipeline.name);
   const stamp = await stampOf(pipeline, entity, read, models);
   if (stored && sameStamp(stored, stamp) && !run.force) return { kind: "duplicate", stamp };
 
   await noteStart(context, run, stamp);
+  const saver = saverFor(context, { run, pipeline }, stampKey(stamp), stop);
+  kept.defer(() => saver.stop());
   const result = await invokeGraph({
     pipeline,
     tools: { model: lent.model, embed: lent.embed, read },
     entity,
     thread_id: run.id,
-    saver: fencedSaver(pool, schema, run, stampKey(stamp)),
+    saver,
     stamp: stampKey(stamp),
     resumable: run.claimed_before,
-    signal,
+    signal: stop.signal,
   });
   if (result.kind === "waiting") return result;
   assertKnownEvents(pipeline, result.answer);
@@ -104,6 +131,21 @@ async function runGraph(
 async function noteStart({ together }: SharedContext, run: ClaimedRun, stamp: Stamp): Promise<void> {
   const held = await orUnavailable(() => together.starts.do({ lease: run, stamp }));
   if (!held) throw leaseLost(run);
+}
+
+function saverFor(
+  { checkpoints }: Context,
+  { run, pipeline }: Pick<Work, "run" | "pipeline">,
+  stamp: string,
+  stop: AbortController,
+): AttemptSaver {
+  const { durability, history } = pipeline.checkpoints;
+  return new AttemptSaver(checkpoints, run, {
+    stamp,
+    resumable: run.claimed_before,
+    holds: durability === "async" && !history,
+    onLost: () => stop.abort(new Stop("lease lost")),
+  });
 }
 
 const Events = z.array(z.object({ event: z.string() })).default([]);

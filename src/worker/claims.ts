@@ -1,17 +1,19 @@
 import { type ClaimOptions, claimRuns } from "../ledger/claim.ts";
+import { ClaimMemory } from "../ledger/claim-memory.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
 import { releaseRuns } from "../ledger/release.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
+import { surveyLanes } from "../ledger/survey.ts";
 import { keptFree } from "../ledger/workers.ts";
 import { pause } from "../pause.ts";
 import type { Bell } from "./bell.ts";
 import type { Context } from "./context.ts";
-import { kindOf } from "./loop.ts";
+import { keepDoing, kindOf } from "./loop.ts";
 import type { Slots } from "./slots.ts";
 
 export type Claiming = {
   readonly context: Pick<Context, "pool" | "log">;
-  readonly as: Omit<ClaimOptions, "limit" | "bulk">;
+  readonly as: Omit<ClaimOptions, "limit" | "bulk" | "memory">;
   readonly slots: Slots;
   /** Rings when there may be something to claim. */
   readonly bell: Bell;
@@ -24,9 +26,17 @@ export type Claiming = {
 /** A timer's millisecond is not quite the database's: a look that comes too soon is in vain. */
 const clocksMs = 10;
 
+/** How often it is looked where each lane begins, and of how much time that may take its share: one part in so many. */
+const survey = { everyMs: 2_000, share: 50 };
+
+/** A run that a transaction of less than this puts into a lane is seen at once, in milliseconds. */
+const slackMs = 2_000;
+
 /** Looks for runs whenever a slot is free, and tells who wants to know when there are none. */
 export class Claims {
   readonly #claiming: Claiming;
+  readonly #memory = new ClaimMemory();
+  #nextSurvey = 0;
   #idleWaiters: (() => void)[] = [];
 
   constructor(claiming: Claiming) {
@@ -49,6 +59,24 @@ export class Claims {
     this.#tellIdle(this.#idleWaiters.length);
   }
 
+  /**
+   * Looks again and again where each lane begins, so that a claim need not read what lies before. What comes to lie
+   * there all the same (a run that was given back, or that a long transaction made) is found by the next survey: within
+   * two seconds, or fifty times what a survey takes.
+   */
+  async keepSurveying(signal: AbortSignal): Promise<void> {
+    const { log } = this.#claiming.context;
+    await keepDoing({ what: "lanes-surveyed", everyMs: survey.everyMs, log, signal }, () => this.#survey());
+  }
+
+  async #survey(): Promise<void> {
+    const began = performance.now();
+    if (!this.#memory.isWorthSurveying || began < this.#nextSurvey) return;
+    this.#memory.learn(await surveyLanes(this.#claiming.context.pool, slackMs));
+    const ended = performance.now();
+    this.#nextSurvey = ended + survey.share * (ended - began);
+  }
+
   /** Resolves when a look, begun after this call, finds nothing due while nothing runs; or when claiming ends. */
   async untilIdle(): Promise<void> {
     const idle = new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
@@ -65,7 +93,7 @@ export class Claims {
     const asked = this.#idleWaiters.length;
     // An attempt that ends meanwhile may leave work that this look is too early to see; its end makes another look.
     const { empty, free } = this.#claiming.slots;
-    const claimed = await this.#claim(signal);
+    const claimed = (await this.#claim(signal)) || (asked > 0 ? await this.#claimAll(signal) : 0);
     if (claimed === 0 && empty) this.#tellIdle(asked);
     return claimed < free;
   }
@@ -74,11 +102,18 @@ export class Claims {
     for (const tell of this.#idleWaiters.splice(0, asked)) tell();
   }
 
+  /** Who asks whether nothing is due wants to know of everything. */
+  async #claimAll(signal: AbortSignal): Promise<number> {
+    if (!this.#memory.isWorthSurveying) return 0;
+    this.#memory.forget();
+    return await this.#claim(signal);
+  }
+
   async #claim(signal: AbortSignal): Promise<number> {
     const { context, as, slots, bell, onClaimed } = this.#claiming;
     if (slots.free === 0) return 0;
     const bulk = Math.max(0, slots.free - keptFree(slots.size));
-    const runs = await claimRuns(context.pool, { ...as, limit: slots.free, bulk });
+    const runs = await claimRuns(context.pool, { ...as, limit: slots.free, bulk, memory: this.#memory });
     if (signal.aborted) return await this.#giveBack(runs);
     for (const run of runs) {
       onClaimed(run);

@@ -1,4 +1,4 @@
-import { deleteCheckpoints } from "../../checkpoints/retention.ts";
+import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import type { Db } from "../db.ts";
 import type { LoregraphError } from "../errors.ts";
 import { failAttempt } from "../ledger/attempt.ts";

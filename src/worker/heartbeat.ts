@@ -27,9 +27,10 @@ export class Heartbeat {
   readonly #pool: Pool;
 
   constructor(beating: Beating) {
-    const { url, schema } = beating;
+    const { url, schema, leaseMs } = beating;
     this.#beating = beating;
-    this.#pool = openPool(url, { schema, max: 1, name: "loregraph heartbeat" });
+    // Where it hears nothing for half of a lease, the other half is for a new connection.
+    this.#pool = openPool(url, { schema, max: 1, name: "loregraph heartbeat", silentMs: leaseMs / 2 });
   }
 
   async keepRenewing(signal: AbortSignal): Promise<void> {
@@ -64,9 +65,11 @@ export class Heartbeat {
     const { slots, leaseMs } = this.#beating;
     const leases = slots.leases();
     const asked = new Set(leases.map(({ lease_token }) => lease_token));
+    const sentAt = performance.now();
     const held = await renewLeases(this.#pool, leases, leaseMs);
     const kept = new Set(held.map(({ lease_token }) => lease_token));
     const cancelled = new Set(held.filter((l) => l.cancel_requested).map((l) => l.lease_token));
+    slots.renew(kept, sentAt);
     slots.stop("lease lost", ({ lease_token }) => asked.has(lease_token) && !kept.has(lease_token));
     slots.stop("cancelled", ({ lease_token }) => cancelled.has(lease_token));
   }

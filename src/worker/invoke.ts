@@ -1,8 +1,9 @@
 import { z } from "zod";
-import type { FencedSaver } from "../../checkpoints/saver.ts";
+import type { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
 import { LoregraphError } from "../errors.ts";
 import { within } from "../pause.ts";
 import type { Entity, Pipeline, Tools } from "../pipeline.ts";
+import { Stop } from "./ending.ts";
 
 export type Invocation = {
   readonly pipeline: Pipeline;
@@ -10,7 +11,7 @@ export type Invocation = {
   readonly entity: Entity;
   /** The run's id. */
   readonly thread_id: string;
-  readonly saver: FencedSaver;
+  readonly saver: AttemptSaver;
   /** What the saver writes into its checkpoints. */
   readonly stamp: string;
   /** May there be checkpoints of an earlier attempt? A first attempt need not look. */
@@ -35,9 +36,23 @@ export async function invokeGraph(invocation: Invocation): Promise<Result> {
     return await resumeOrRun(invocation);
   } catch (error) {
     const broken = error instanceof LoregraphError && error.code === "ANSWER_INVALID";
-    if (broken) await invocation.saver.deleteThread(invocation.thread_id);
+    if (broken) await invocation.saver.deleteThread();
+    else await saveFinished(invocation);
     throw error;
   }
+}
+
+/** How long an attempt that was told to stop may take to save what it had finished, in milliseconds. */
+const grace = 1_000;
+
+/**
+ * What was finished is saved for the next attempt. Where that fails, the attempt still ends as it would have: the next
+ * one does more again. A lost lease ends it by itself.
+ */
+async function saveFinished({ saver, signal }: Invocation): Promise<void> {
+  if (signal.reason instanceof Stop && signal.reason.why === "lease lost") return;
+  const saved = Promise.allSettled([saver.flush()]);
+  await (signal.aborted ? within(grace, saved) : saved);
 }
 
 async function resumeOrRun(invocation: Invocation): Promise<Result> {
@@ -48,16 +63,16 @@ async function resumeOrRun(invocation: Invocation): Promise<Result> {
 
   const config = {
     configurable: { thread_id },
-    durability: "async" as const,
+    durability: pipeline.checkpoints.durability,
     recursionLimit: 1_000,
     signal,
   };
   const work = invokeNamingNode(graph.invoke(saved ? null : entity, config), pipeline);
-  const values = await untilAborted(work, signal, saver);
+  const values = await untilAborted(work, signal);
   const question = questionIn(values);
-  return question === undefined
-    ? { kind: "answered", answer: checkedAnswer(pipeline, values) }
-    : { kind: "waiting", question: question.value };
+  if (question === undefined) return { kind: "answered", answer: checkedAnswer(pipeline, values) };
+  await saver.flush();
+  return { kind: "waiting", question: question.value };
 }
 
 type Compiled = ReturnType<ReturnType<Pipeline["graph"]>["compile"]>;
@@ -70,7 +85,7 @@ async function resumePoint(
   const state = await graph.getState({ configurable: { thread_id } });
   if (state.createdAt === undefined) return undefined;
   if (z.object({ stamp: z.string() }).safeParse(state.metadata).data?.stamp !== stamp) {
-    await saver.deleteThread(thread_id);
+    await saver.deleteThread();
     return undefined;
   }
   // Not `next`: it leaves out the steps whose answers were saved, though no checkpoint holds these yet.
@@ -104,15 +119,8 @@ function questionIn(values: unknown): { value: unknown } | undefined {
   return Interrupted.safeParse(values).data?.__interrupt__[0];
 }
 
-/** How long an aborted graph may take to save the steps that it had finished, in milliseconds. */
-const grace = 1_000;
-
 /** Ends when the signal says so, even where the graph does not listen to it. */
-async function untilAborted<Value>(
-  work: Promise<Value>,
-  signal: AbortSignal,
-  saver: FencedSaver,
-): Promise<Value> {
+async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
   const aborted = Promise.withResolvers<void>();
   const stop = () => aborted.resolve();
   if (signal.aborted) stop();
@@ -120,7 +128,6 @@ async function untilAborted<Value>(
   try {
     await Promise.race([work, aborted.promise]);
     if (!signal.aborted) return await work;
-    await within(grace, saver.settled());
     throw signal.reason;
   } finally {
     signal.removeEventListener("abort", stop);

@@ -1,8 +1,16 @@
-import type { ClaimedRun } from "../ledger/run.ts";
+import { once } from "node:events";
+import { LoregraphError } from "../errors.ts";
+import type { ClaimedRun, Lease } from "../ledger/run.ts";
 import { within } from "../pause.ts";
 import { Stop } from "./ending.ts";
+import { Held } from "./held.ts";
 
-type Slot = { readonly run: ClaimedRun; readonly stop: AbortController; readonly done: Promise<void> };
+type Slot = {
+  readonly run: ClaimedRun;
+  readonly stop: AbortController;
+  readonly held: Held;
+  readonly done: Promise<void>;
+};
 
 /** How long attempts that were told to stop may take to end, in milliseconds. */
 const lastMs = 3_000;
@@ -11,12 +19,15 @@ const lastMs = 3_000;
 export class Slots {
   readonly size: number;
   readonly #onFreed: () => void;
+  readonly #leaseMs: number;
   /** By lease token: a worker may claim a run again whose lost attempt has not ended yet. */
   readonly #slots = new Map<string, Slot>();
 
-  constructor(size: number, onFreed: () => void) {
+  /** `leaseMs` is how long an unrenewed lease holds; defaults to 10 s. */
+  constructor(size: number, onFreed: () => void, leaseMs = 10_000) {
     this.size = size;
     this.#onFreed = onFreed;
+    this.#leaseMs = leaseMs;
   }
 
   get free(): number {
@@ -35,11 +46,36 @@ export class Slots {
   /** Begins an attempt, which must not fail; its slot is free again when it ends. */
   fill(run: ClaimedRun, attempt: (stop: AbortController) => Promise<void>): void {
     const stop = new AbortController();
+    // When the claim was asked for is not known here: a quarter is for its way.
+    const held = new Held(performance.now() + this.#leaseMs * 0.75);
     const done = attempt(stop).finally(() => {
       this.#slots.delete(run.lease_token);
       this.#onFreed();
     });
-    this.#slots.set(run.lease_token, { run, stop, done });
+    this.#slots.set(run.lease_token, { run, stop, held, done });
+  }
+
+  /** Notes that leases were renewed, by a statement that was sent at `sentAt` of `performance.now()`. */
+  renew(tokens: ReadonlySet<string>, sentAt: number): void {
+    for (const [token, { held }] of this.#slots) {
+      if (tokens.has(token)) held.renew(sentAt + this.#leaseMs);
+    }
+  }
+
+  /**
+   * Resolves at once while a lease surely holds. Where it may have run out unheard, as behind a network that is cut or
+   * in a process that stood still, it waits until it is renewed. Throws what stopped the attempt, and
+   * DATABASE_UNAVAILABLE where nothing is heard for as long as a lease holds.
+   */
+  async sure({ lease_token }: Pick<Lease, "lease_token">): Promise<void> {
+    const slot = this.#slots.get(lease_token);
+    if (slot === undefined) throw new Stop("lease lost");
+    const { held, stop } = slot;
+    stop.signal.throwIfAborted();
+    if (held.isSure) return;
+    await within(this.#leaseMs, Promise.race([held.renewed, once(stop.signal, "abort")]));
+    stop.signal.throwIfAborted();
+    if (!held.isSure) throw inDoubt();
   }
 
   /** Tells the attempts of which `which` is true to stop. */
@@ -59,4 +95,11 @@ export class Slots {
   async #untilEmpty(): Promise<void> {
     await Promise.all([...this.#slots.values()].map(({ done }) => done));
   }
+}
+
+function inDoubt(): LoregraphError {
+  return new LoregraphError(
+    "DATABASE_UNAVAILABLE",
+    "nobody can say whether the attempt still holds its lease",
+  );
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
-import { deleteOldCheckpoints } from "../../checkpoints/retention.ts";
+import { Retention } from "../../checkpoints/retention.ts";
 import { familyOf, isDelivery } from "../ledger/deliveries.ts";
 import type { Work } from "../ledger/enqueue.ts";
 import { countOpenRuns } from "../ledger/read.ts";
@@ -74,15 +74,15 @@ export class Worker {
     const { url, pipelines = [...context.registry.keys()], concurrency = 8 } = options;
     const { leaseMs = 10_000, drainMs = 10_000, pollMs = 2_000 } = options;
     const { attempt = runAttempt, onEnded = () => {} } = options;
-    this.#context = shared(context);
     this.#pipelines = pipelines;
     this.#try = attempt;
     this.#leaseMs = leaseMs;
     this.#drainMs = drainMs;
     this.#onEnded = onEnded;
     const [bell, worker] = [this.#bell, this.name];
-    const slots = new Slots(concurrency, () => bell.ring());
+    const slots = new Slots(concurrency, () => bell.ring(), leaseMs);
     this.#slots = slots;
+    this.#context = shared({ ...context, sure: (lease) => slots.sure(lease) });
     this.#claims = new Claims({
       context,
       as: { worker, pipelines, leaseMs },
@@ -106,6 +106,7 @@ export class Worker {
     this.#listener.start();
     this.#loops = Promise.all([
       this.#claims.keepClaiming(stopping),
+      this.#claims.keepSurveying(stopping),
       this.#heartbeat.keepReaping(stopping),
       this.#heartbeat.keepRenewing(stopped),
       this.#keepTidy(stopping),
@@ -191,9 +192,11 @@ export class Worker {
 
   /** Deletes checkpoints that nobody needs any more. */
   async #keepTidy(signal: AbortSignal): Promise<void> {
-    const { pool, log } = this.#context;
+    const { pool, log, registry } = this.#context;
+    const keeping = [...registry.values()].map(({ name, checkpoints }) => ({ name, ...checkpoints }));
+    const retention = new Retention(keeping);
     await keepDoing({ what: "checkpoints-deleted", everyMs: tidyMs, log, signal }, () =>
-      deleteOldCheckpoints(pool, { signal }),
+      retention.deleteOld(pool, { signal }),
     );
   }
 }

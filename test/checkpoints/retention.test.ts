@@ -1,5 +1,7 @@
 import { beforeAll, expect, test } from "vitest";
-import { deleteCheckpoints, deleteOldCheckpoints } from "../../checkpoints/retention.ts";
+import { deleteCheckpoints } from "../../checkpoints/delete.ts";
+import { Retention } from "../../checkpoints/retention.ts";
+import { largestRuns, usageByPipeline } from "../../checkpoints/usage.ts";
 import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
 import type { ClaimedRun } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
@@ -39,8 +41,9 @@ async function rowsLeft(thread_id: string): Promise<readonly number[]> {
 async function ended(
   how: "success" | "failed" | "waiting" | "running",
   hoursAgo: number,
+  pipeline = "kept a day",
 ): Promise<ClaimedRun> {
-  const run = await started(database.pool);
+  const run = await started(database.pool, { pipeline });
   if (how === "success")
     await succeedRun(database.pool, run, { outcome: "completed", stamp, usage: noUsage });
   if (how === "waiting") await parkRun(database.pool, run, "who?", noUsage);
@@ -56,6 +59,46 @@ async function ended(
   return run;
 }
 
+const keeping = [
+  { name: "kept a day", keepHours: 24 },
+  { name: "kept a week", keepHours: 168 },
+  { name: "not kept", keepHours: 0 },
+];
+
+test("each pipeline keeps its checkpoints as long as it says, and one that nobody knows keeps them for a month", async () => {
+  const gone = [await ended("success", 1, "not kept"), await ended("success", 169, "kept a week")];
+  const kept = [
+    await ended("success", 167, "kept a week"),
+    await ended("success", 719, "of another process"),
+  ];
+  gone.push(await ended("success", 721, "of another process"));
+
+  expect(await new Retention(keeping).deleteOld(database.pool)).toBe(3);
+  for (const run of gone) expect(await rowsLeft(run.id)).toEqual([0, 0, 0]);
+  for (const run of kept) expect(await rowsLeft(run.id)).toEqual([1, 1, 1]);
+});
+
+test("what checkpoints take up is told by pipeline and by run, with what will be freed", async () => {
+  const [due, later, never] = [
+    await ended("success", 25, "kept for usage"),
+    await ended("success", 1, "kept for usage"),
+    await ended("failed", 25, "kept for usage"),
+  ];
+  const keeping = [{ name: "kept for usage", keepHours: 24 }];
+  const [usage] = (await usageByPipeline(database.pool, keeping)).filter(
+    (of) => of.pipeline === "kept for usage",
+  );
+  const runs = await largestRuns(database.pool, keeping, { limit: 100, pipeline: "kept for usage" });
+
+  expect(usage).toMatchObject({ checkpoints: usage?.runs, blobs: usage?.runs, writes: usage?.runs });
+  expect(usage?.bytes).toBe((usage?.due_bytes ?? 0) + (usage?.kept_bytes ?? 0) + (usage?.open_bytes ?? 0));
+  const dueAt = Object.fromEntries(runs.map(({ thread_id, due_at }) => [thread_id, due_at?.getTime()]));
+  expect(dueAt[due.id]).toBeLessThan(Date.now());
+  expect(dueAt[later.id]).toBeGreaterThan(Date.now());
+  expect(dueAt[never.id]).toBeUndefined();
+  expect(runs.length).toBe(usage?.runs);
+});
+
 test("checkpoints of runs that ended long ago go, and no others", async () => {
   const old = await ended("success", 25);
   const kept = [
@@ -66,7 +109,7 @@ test("checkpoints of runs that ended long ago go, and no others", async () => {
   ];
   await leaveCheckpoint("a thread of somebody else");
 
-  expect(await deleteOldCheckpoints(database.pool)).toBe(1);
+  expect(await new Retention(keeping).deleteOld(database.pool)).toBe(1);
   expect(await rowsLeft(old.id)).toEqual([0, 0, 0]);
   for (const run of kept) expect(await rowsLeft(run.id)).toEqual([1, 1, 1]);
   expect(await rowsLeft("a thread of somebody else")).toEqual([1, 1, 1]);

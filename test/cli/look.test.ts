@@ -225,3 +225,39 @@ describe("dead-letters", () => {
     expect((await lore("dead-letters", "list")).out).toBe("no dead letters\n");
   });
 });
+
+describe("checkpoints", () => {
+  test("tells what they take up, by pipeline and by run, and when that is freed", async () => {
+    const failed = await json("runs", "--status", "failed");
+    const thread_id = failed[0].id;
+    const { pool } = database;
+    await pool.query(
+      "insert into checkpoints (thread_id, checkpoint_id, checkpoint) values ($1, 'c', $2), ('a thread of nobody', 'c', '{}')",
+      [thread_id, JSON.stringify({ text: "a".repeat(1_000) })],
+    );
+    const { out } = await lore("checkpoints");
+    const answer = await json("checkpoints", "--pipeline", "dialog-mood");
+    await pool.query("truncate checkpoints");
+
+    expect(out).toMatch(/\ndialog-mood +1 +1 +[\d.]+ k?B +0 B +0 B +[\d.]+ k?B\n/);
+    expect(out).toMatch(/\n\(no run\) +1 +1 /);
+    expect(out).toMatch(new RegExp(`\n${thread_id} +dialog-mood +failed +1 +.+ +not while failed`));
+    expect(answer).toEqual({
+      pipelines: [
+        expect.objectContaining({ pipeline: "dialog-mood", runs: 1, checkpoints: 1, due_bytes: 0 }),
+      ],
+      runs: [expect.objectContaining({ thread_id, status: "failed", due_at: null })],
+    });
+  });
+
+  test("says so where there are none, and knows a pipeline that is misspelt", async () => {
+    expect(await lore("checkpoints")).toMatchObject({
+      code: 0,
+      out: "no checkpoints: quick runs leave none\n",
+    });
+    expect(await lore("checkpoints", "--pipeline", "dialog-mod")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("did you mean dialog-mood?"),
+    });
+  });
+});

@@ -200,9 +200,9 @@ test("a process that is frozen in its claim keeps nobody from theirs for long", 
 function frozenAtClaim(pool: Pool, pass: () => Promise<void>): Pool {
   const connect = async () => {
     const client = await pool.connect();
-    const query = async (text: string, values?: unknown[]) => {
-      if (text.includes("recursive lane")) await pass();
-      return await client.query(text, values);
+    const query = async (statement: string | { readonly name: string; readonly text: string }) => {
+      if (typeof statement !== "string" && statement.name === "claim") await pass();
+      return await client.query(statement);
     };
     return { query, release: (broken?: Error) => client.release(broken) };
   };

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { ModelSettings } from "../../src/config.ts";
 import { many } from "../../src/db.ts";
 import { sha256 } from "../../src/hash.ts";
@@ -141,7 +142,16 @@ function contextOf(url: string, more: Partial<ModelSettings> = {}): Context & { 
   const logged: string[] = [];
   const log = openLog("trace", { write: (line) => void logged.push(line) });
   const models = openModels(settingsFor(url, more));
-  return { pool: database.pool, schema: "loregraph", registry, models, log, logged };
+  const { pool } = database;
+  return {
+    pool,
+    schema: "loregraph",
+    checkpoints: new CheckpointWriter(pool),
+    registry,
+    models,
+    log,
+    logged,
+  };
 }
 
 /** Takes entities in and lets a worker do all that follows from them, one run at a time. */

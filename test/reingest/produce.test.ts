@@ -10,11 +10,11 @@ import { type Reingest, readReingest } from "../../src/reingest/reingest.ts";
 import type { ReingestRequest } from "../../src/reingest/request.ts";
 import { scopeOf } from "../../src/reingest/scope.ts";
 import { cancelReingest, pauseReingest, resumeReingest } from "../../src/reingest/steer.ts";
-import type { EntitySource } from "../../src/sources/entity-source.ts";
 import type { NewEntity } from "../../src/store/entities.ts";
 import type { Context } from "../../src/worker/context.ts";
 import { scene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { fakeSource } from "../support/fake-source.ts";
 import { request as runRequest } from "../support/ledger.ts";
 import { echo } from "../support/pipelines.ts";
 import {
@@ -331,31 +331,6 @@ describe("a reingest from another service", () => {
     expect(await told(database.pool, reingest)).toMatchObject([{ event: "reingest.failed" }]);
   });
 });
-
-/** A service that has these scenes, and throws, before each page, what is next in `failures`. */
-function fakeSource(
-  entities: readonly NewEntity[],
-  failures: (LoregraphError | undefined)[] = [],
-): EntitySource {
-  const all = entities.toSorted((a, b) => a.source_id.localeCompare(b.source_id));
-  return {
-    name: "main-service",
-    async listIds(_, type, cursor, limit) {
-      const failure = failures.shift();
-      if (failure) throw failure;
-      const keys = all.filter(({ source_type }) => source_type === type);
-      const [from, to] = [Number(cursor ?? 0), Number(cursor ?? 0) + limit];
-      return { keys: keys.slice(from, to), next: to < keys.length ? String(to) : null, rejected: [] };
-    },
-    async fetchEntities(_, keys) {
-      const asked = new Set(keys.map(({ source_id }) => source_id));
-      return { entities: all.filter(({ source_id }) => asked.has(source_id)), missing: [], rejected: [] };
-    },
-    async changesSince() {
-      throw new Error("a reingest asks for no changes");
-    },
-  };
-}
 
 /** Notes, after each statement that makes runs, how many of a reingest are pending. */
 async function watchPending({ id }: Reingest): Promise<void> {

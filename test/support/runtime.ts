@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import pino from "pino";
+import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import { acceptEntities } from "../../src/intake.ts";
 import { listRuns } from "../../src/ledger/read.ts";
 import type { ClaimedRun } from "../../src/ledger/run.ts";
@@ -24,7 +25,15 @@ const localModels = openModels({
 /** What a worker needs, with the given enrichers beside a plain base. */
 export function runtime({ pool }: TestDatabase, ...enrichers: readonly Pipeline[]): Context {
   const registry = new Map([plainBase, ...enrichers].map((p) => [p.name, p]));
-  return { pool, schema: "loregraph", registry, models: localModels, log: pino({ level: "silent" }) };
+  const checkpoints = new CheckpointWriter(pool);
+  return {
+    pool,
+    schema: "loregraph",
+    checkpoints,
+    registry,
+    models: localModels,
+    log: pino({ level: "silent" }),
+  };
 }
 
 /** A worker that is stopped, without draining, when the scope ends. */

@@ -1,9 +1,13 @@
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import { openPool, transaction } from "../../src/db.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
+import { reapExpired } from "../../src/ledger/reap.ts";
+import { openModels } from "../../src/models/models.ts";
+import { serverAnswering, settingsFor } from "../models/server.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { again, claimed, runOf } from "../support/ledger.ts";
 import { echo } from "../support/pipelines.ts";
+import { proxyTo } from "../support/proxy.ts";
 import { emptyLedger, gate, runAbout, runtime, startWorker, takeScene } from "../support/runtime.ts";
 
 let database: TestDatabase;
@@ -81,4 +85,35 @@ test("a worker that has stopped keeps no connection", async () => {
   await worker.stop();
 
   await vi.waitUntil(async () => (await heartbeats()) === 0);
+});
+
+test("an attempt that nobody can tell whether it holds its lease asks no model", async () => {
+  const here = gate();
+  const server = await serverAnswering(() => ({ status: 500, body: {} }));
+  const proxy = await proxyTo(database.url);
+  const pipeline = echo(
+    async (_, signal, { model }) => {
+      await here.pass();
+      return await model?.invoke("Who came?", signal ? { signal } : {});
+    },
+    { trigger: { on: "entity.changed" } },
+  );
+  const pool = openPool(proxy.url);
+  const models = openModels(settingsFor(server.url));
+  const cutOff = { ...runtime({ pool, url: proxy.url }, pipeline), models };
+  const worker = startWorker(cutOff, { pool, url: proxy.url }, { leaseMs: 800, pipelines: ["echo"] });
+  await takeScene(runtime(database, pipeline));
+  await here.reached;
+  proxy.cut();
+  await vi.waitFor(async () => expect(await reapExpired(database.pool)).toHaveLength(1), 15_000);
+  await database.pool.query("update pipeline_runs set run_after = now() + interval '1 hour'");
+
+  here.open();
+  proxy.mend();
+
+  await vi.waitFor(() => expect(worker.endings.map(({ ending }) => ending.kind)).toEqual(["lost"]), 15_000);
+  expect(server.requests).toEqual([]);
+  await worker.stop();
+  await pool.end();
+  await proxy.close();
 });

@@ -41,13 +41,7 @@ test("an attempt goes on after the last finished step", async () => {
 
 test("a step whose answer was saved, but no checkpoint after it, is not repeated", async () => {
   const steps: Step[] = [];
-  const context = runtime(
-    database,
-    threeSteps((step) => {
-      steps.push(step);
-      if (step === "three" && steps.length === 3) throw new Error("not yet");
-    }),
-  );
+  const context = runtime(database, failsOnceAtThree(steps, { checkpoints: { history: true } }));
   await using first = startWorker(context, database, { pipelines: ["base"] });
   const scene = await takeScene(context);
   await first.untilDone();
@@ -115,9 +109,12 @@ describe("a graph that had finished before its worker failed", () => {
 
   test("is only committed by whoever takes it over", async () => {
     const steps: Step[] = [];
-    const pipeline = threeSteps((step) => {
+    const locked = gate();
+    const does = async (step: Step) => {
       steps.push(step);
-    });
+      if (step === "three") await locked.pass();
+    };
+    const pipeline = threeSteps(does, { checkpoints: { history: true } });
     const context = runtime(database, pipeline);
     const scene = await takeScene(context);
     await using first = startWorker(context, database, { leaseMs: 60_000, pipelines: ["base"] });
@@ -125,6 +122,7 @@ describe("a graph that had finished before its worker failed", () => {
     await using second = startWorker(context, database, { leaseMs: 60_000 });
     // The commit waits for its entity until its lease is gone, as that of a worker that was cut off does.
     await withEntityLocked(scene, async () => {
+      locked.open();
       await untilCommitWaits();
       await database.pool.query("update pipeline_runs set lease_expires_at = now() where status = 'running'");
       await reapExpired(database.pool);

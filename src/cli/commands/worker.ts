@@ -1,4 +1,5 @@
 import { setPriority } from "node:os";
+import type { Config } from "../../config.ts";
 import type { Pool } from "../../db.ts";
 import { countOpenRuns } from "../../ledger/read.ts";
 import { endedAs } from "../../worker/ending.ts";
@@ -10,6 +11,9 @@ import { aborted, type Session, unlessAway, withSession } from "../session.ts";
 
 /** Attempts wait for models most of the time: these many serve hundreds of them, and Postgres has a hundred for all. */
 const mostConnections = 40;
+
+/** Work goes on soon after a network that swallowed what was sent, but no slow statement is taken for that. */
+const silentMs = ({ leaseMs }: Pick<Config, "leaseMs">) => Math.max(leaseMs, 10_000);
 
 export const command = () =>
   newCommand(
@@ -23,7 +27,7 @@ export const command = () =>
     .action(async ({ json, ...options }) => {
       // A commit and a checkpoint of each slot, the claims, the tidying and the deliveries may meet.
       const connections = Math.min(options.concurrency + 12, mostConnections);
-      await withSession((session) => work(session, options, json), { connections });
+      await withSession((session) => work(session, options, json), { connections, silentMs });
     });
 
 type Options = {

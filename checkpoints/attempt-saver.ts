@@ -1,0 +1,199 @@
+import type { RunnableConfig } from "@langchain/core/runnables";
+import type {
+  ChannelVersions,
+  Checkpoint,
+  CheckpointListOptions,
+  CheckpointMetadata,
+  CheckpointTuple,
+  PendingWrite,
+} from "@langchain/langgraph-checkpoint";
+import { LoregraphError } from "../src/errors.ts";
+import type { Attempt } from "./attempt.ts";
+import { deleteOwnCheckpoints } from "./delete.ts";
+import { type Held, isNothing, nothing, withCheckpoint, withOlder, withWrites } from "./held.ts";
+import { insisting } from "./insist.ts";
+import { blobRows, checkpointRow, type Rows, writeRows } from "./rows.ts";
+import { CheckpointSaver, checkpointOf, configAt, placeOf } from "./saver.ts";
+import type { CheckpointWriter } from "./writer.ts";
+
+export type AttemptSaverOptions = {
+  /** What made the checkpoints; it stands in their metadata. */
+  readonly stamp: string;
+  /** May there be checkpoints of an earlier attempt? A first attempt reads none. */
+  readonly resumable: boolean;
+  /** May a checkpoint wait until saving it is worth it? Else each is committed when it is put. */
+  readonly holds: boolean;
+  /** Told when a write found the lease lost. */
+  readonly onLost?: () => void;
+  /** A node that took this long is saved as soon as it has ended, in milliseconds. Defaults to 100. */
+  readonly longMs?: number;
+  /** Finished work is saved after this long at the latest, in milliseconds. Defaults to 500. */
+  readonly holdMs?: number;
+};
+
+/**
+ * The checkpointer of one attempt, fenced: each statement names the lease, and one that finds it lost writes nothing.
+ *
+ * Where it `holds`, it saves when what would be lost costs more than saving it: as soon as a node that took long has
+ * ended, or when finished work has waited for a short time. A put resolves at once; `flush` waits until all is
+ * committed, and what the run's own commit makes superfluous is never sent.
+ */
+export class AttemptSaver extends CheckpointSaver {
+  readonly #writer: CheckpointWriter;
+  readonly #attempt: Attempt;
+  readonly #options: Required<AttemptSaverOptions>;
+  #held: Held = nothing;
+  #sending: Promise<void> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+  /** When the newest step of each namespace began. */
+  readonly #steps = new Map<string, number>();
+  /** The newest checkpoint of each namespace that Postgres has, or null where it has none. */
+  readonly #parents = new Map<string, string | null>();
+  readonly #began = performance.now();
+
+  constructor(writer: CheckpointWriter, attempt: Attempt, options: AttemptSaverOptions) {
+    super(writer);
+    this.#writer = writer;
+    this.#attempt = attempt;
+    this.#options = { onLost: () => {}, longMs: 100, holdMs: 500, ...options };
+  }
+
+  // LangGraph stores nothing of the metadata that a graph is invoked with, so the stamp is added here.
+  override async put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    versions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    const place = placeOf(config);
+    if (this.#stopped) return configAt(place, checkpoint.id);
+    const stamped = { ...metadata, stamp: this.#options.stamp };
+    this.#steps.set(place.ns, performance.now());
+    if (!this.#mayHold(metadata)) {
+      await this.flush();
+      return await super.put(config, checkpoint, stamped, versions);
+    }
+    const [row, blobs] = await Promise.all([
+      checkpointRow(this.serde, place, checkpoint, stamped),
+      blobRows(this.serde, place, checkpoint, versions),
+    ]);
+    if (!this.#parents.has(place.ns)) this.#parents.set(place.ns, place.checkpoint_id ?? null);
+    this.#held = withCheckpoint(this.#held, row, blobs);
+    return configAt(place, checkpoint.id);
+  }
+
+  override async putWrites(
+    config: RunnableConfig,
+    writes: PendingWrite[],
+    taskId: string,
+    taskPath = "",
+  ): Promise<void> {
+    if (this.#stopped) return;
+    if (!this.#options.holds) return await super.putWrites(config, writes, taskId, taskPath);
+    const place = checkpointOf(config);
+    const took = performance.now() - (this.#steps.get(place.ns) ?? this.#began);
+    const rows = await writeRows(this.serde, place, writes, { id: taskId, path: taskPath });
+    this.#held = withWrites(this.#held, rows);
+    this.#sendIn(took >= this.#options.longMs ? 0 : this.#options.holdMs);
+  }
+
+  override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    if (!this.#options.resumable && !this.#steps.has(placeOf(config).ns)) return undefined;
+    await this.flush();
+    return await super.getTuple(config);
+  }
+
+  override async *list(
+    config: RunnableConfig,
+    options?: CheckpointListOptions,
+  ): AsyncGenerator<CheckpointTuple> {
+    await this.flush();
+    yield* super.list(config, options);
+  }
+
+  /** Drops what is held and deletes what was saved. Throws LEASE_LOST. */
+  override async deleteThread(): Promise<void> {
+    this.#held = nothing;
+    await this.#sending;
+    await insisting(() => deleteOwnCheckpoints(this.#writer.pool, this.#attempt));
+  }
+
+  /** Resolves when all that was put is committed. Throws LEASE_LOST and DATABASE_UNAVAILABLE. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const before = this.#sending;
+    const sent = (async () => {
+      await before;
+      await this.#sendHeld();
+    })();
+    this.#sending = sent.catch(() => {}); // whoever waits for it is told; the next one tries again
+    await sent;
+  }
+
+  /** Saves nothing more: the run has ended, or is another's. What a graph that was left behind still puts is dropped. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    this.#held = nothing;
+  }
+
+  protected override async write(rows: Rows): Promise<void> {
+    try {
+      await super.write(rows, this.#attempt);
+    } catch (error) {
+      if (isLost(error)) this.#options.onLost();
+      throw error;
+    }
+  }
+
+  // A channel that keeps what was written to it, and no value, is read back from the checkpoints before: all are needed.
+  #mayHold(metadata: CheckpointMetadata): boolean {
+    return this.#options.holds && !("delta_writes_versioned" in metadata);
+  }
+
+  #sendIn(ms: number): void {
+    if (this.#stopped || (this.#timer !== undefined && ms > 0)) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.flush().catch((error) => this.#sendAgain(error));
+    }, ms);
+  }
+
+  /** A database that is away is waited for: what is held is held on. */
+  #sendAgain(error: unknown): void {
+    if (!isLost(error)) this.#sendIn(this.#options.holdMs);
+  }
+
+  async #sendHeld(): Promise<void> {
+    const sending = this.#held;
+    if (isNothing(sending)) return;
+    this.#held = nothing;
+    try {
+      await this.write(this.#rowsOf(sending));
+    } catch (error) {
+      if (!this.#stopped) this.#held = withOlder(this.#held, sending);
+      throw error;
+    }
+    for (const { ns, id } of sending.checkpoints.values()) this.#parents.set(ns, id);
+  }
+
+  /** Its parent is the newest one that Postgres has: those between were never sent. */
+  #rowsOf({ checkpoints, blobs, writes }: Held): Rows {
+    const rows = [...checkpoints.values()].map((row) => ({
+      ...row,
+      parent: this.#parents.get(row.ns) ?? null,
+    }));
+    return {
+      thread_id: this.#attempt.id,
+      checkpoints: rows,
+      blobs: [...blobs.values()],
+      writes: [...writes.values()],
+    };
+  }
+}
+
+function isLost(error: unknown): boolean {
+  return error instanceof LoregraphError && error.code === "LEASE_LOST";
+}
