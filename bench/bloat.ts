@@ -30,7 +30,7 @@ export async function bench({ minutes = 5, only }: BenchOptions) {
     postgres: server,
     settings: {
       loregraph: "one worker of 50 slots, each run ended on its own; a claim's own commit waits for no disk",
-      "pg-boss 12.35.0": "two loops of fetch (batchSize 50, priority off) and complete of the batch",
+      "pg-boss 12.35.0": "two loops of fetch (batchSize 50) and complete of the batch",
     },
     ...measured,
   };
@@ -75,7 +75,7 @@ function timingClaims(pool: Pool, notes: Notes): Pool {
     };
     return { query, release };
   };
-  return Object.create(pool, { connect: { value: connect } });
+  return Object.create(pool, { connect: { value: connect }, query: { value: pool.query.bind(pool) } });
 }
 
 function isClaim(statement: unknown): boolean {
@@ -103,7 +103,7 @@ async function boss(_: Pool, url: string, ms: number) {
 async function keepFetching(started: PgBoss, notes: Notes, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const began = performance.now();
-    const jobs = await started.fetch(queue, { batchSize: 50, priority: false });
+    const jobs = await started.fetch(queue, { batchSize: 50 });
     const fetched = performance.now();
     if (jobs.length === 0) {
       await delay(5);

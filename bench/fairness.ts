@@ -15,12 +15,17 @@ export async function bench({ rounds, only, jobs: whale = 100_000 }: BenchOption
     const ours = loregraph(pool, url);
     const contenders = [ours, await pgBoss(url, 2)];
     const equal = new Map(contenders.map(({ name }) => [name, [] as number[]]));
+    const begun = new Map(contenders.map(({ name }) => [name, [] as number[]]));
     const ratios = new Map(contenders.map(({ name }) => [name, [] as number[]]));
     const waits = new Map(contenders.map(({ name }) => [name, [] as Waits[]]));
     const weighed: number[] = [];
     for (let round = 0; round < rounds; round++) {
       for (const contender of contenders) {
-        if (asked("equal")) equal.get(contender.name)?.push(jain(await shareEqually(contender)));
+        if (asked("equal")) {
+          const shares = await shareEqually(contender);
+          equal.get(contender.name)?.push(jain(shares));
+          begun.get(contender.name)?.push(shares.reduce((all, share) => all + share, 0));
+        }
         if (!asked("minnows")) continue;
         const measured = await minnows(contender, whale);
         waits.get(contender.name)?.push(measured);
@@ -33,11 +38,12 @@ export async function bench({ rounds, only, jobs: whale = 100_000 }: BenchOption
       Object.fromEntries(contenders.map(({ name }) => [name, of(name)]));
     return {
       bench: "fairness",
-      what: `${slots} slots, ${rounds} rounds, interleaved; a backlog of nine equal tenants, enqueued one tenant after another; three tenants of weights 1, 2 and 3; a whale with ${whale} jobs beside twenty minnows that send one job each about every half second`,
+      what: `${slots} slots, ${rounds} rounds, interleaved; a backlog of nine equal tenants, enqueued one tenant after another; three tenants of weights 1, 2 and 3 on 12 slots; a whale with ${whale} jobs beside twenty minnows that send one job each about every half second`,
       machine: machine(),
       postgres,
       settings: Object.fromEntries(contenders.map(({ name, settings }) => [name, settings])),
       jain_of_nine_equal_tenants: each((name) => spread(equal.get(name) ?? [])),
+      begun_within_3_s: each((name) => spread(begun.get(name) ?? [])),
       furthest_from_its_weight: spread(weighed),
       minnows_p99_ms_alone: each((name) => spread((waits.get(name) ?? []).map(({ idle }) => idle))),
       minnows_p99_ms_beside_the_whale: each((name) =>
@@ -55,34 +61,27 @@ function jain(shares: readonly number[]): number {
   return sum ** 2 / (shares.length * squares);
 }
 
-/** How many jobs of each tenant had begun when a third of all had. */
+/** How many jobs of each tenant begin within the window, by which none of them has begun all of its jobs. */
 async function shareEqually(contender: Contender): Promise<readonly number[]> {
-  return await begunOfEach(contender, { tenants: newTenants(9), jobs: 300, until: 900, ms: 5 });
+  return await begunOfEach(contender, newTenants(9));
 }
 
-type Backlog = {
-  readonly tenants: readonly string[];
-  /** Of each tenant. */
-  readonly jobs: number;
-  /** How many are to begin. */
-  readonly until: number;
-  readonly ms: number;
-};
+const windowMs = 3_000;
 
 async function begunOfEach(
   contender: Contender,
-  { tenants, jobs, until, ms }: Backlog,
+  tenants: readonly string[],
+  places = slots,
 ): Promise<readonly number[]> {
+  const [jobs, ms] = [1_000, 20];
   for (const tenant of tenants) await contender.add(tenant, jobs);
   const begun = new Map(tenants.map((tenant) => [tenant, 0]));
-  let left = until;
-  const enough = Promise.withResolvers<void>();
+  const until = performance.now() + windowMs;
   const onBegun = (_: string, tenant: string) => {
-    if (left-- > 0) begun.set(tenant, (begun.get(tenant) ?? 0) + 1);
-    if (left === 0) enough.resolve();
+    if (performance.now() < until) begun.set(tenant, (begun.get(tenant) ?? 0) + 1);
   };
-  const working = await contender.work({ slots, ms, onBegun });
-  await enough.promise;
+  const working = await contender.work({ slots: places, ms, onBegun });
+  await delay(windowMs);
   await working.stop();
   await contender.forget();
   return [...begun.values()];
@@ -96,8 +95,9 @@ async function furthestFromWeights(pool: Pool, ours: Contender): Promise<number>
       tenant,
       weights[nth],
     ]);
-  const begun = await begunOfEach(ours, { tenants, jobs: 600, until: 900, ms: 20 });
-  return Math.max(...begun.map((jobs, nth) => Math.abs(jobs / (150 * (weights[nth] ?? 1)) - 1)));
+  const begun = await begunOfEach(ours, tenants, 12);
+  const each = begun.reduce((all, jobs) => all + jobs, 0) / weights.reduce((all, weight) => all + weight, 0);
+  return Math.max(...begun.map((jobs, nth) => Math.abs(jobs / (each * (weights[nth] ?? 1)) - 1)));
 }
 
 /** The minnows' p99 wait, in milliseconds, alone and beside a whale. */
@@ -113,6 +113,9 @@ async function minnows(contender: Contender, whale: number): Promise<Waits> {
 
 const jobsOfEach = 20;
 
+/** How long it is waited for the last of them, in milliseconds; one that has not begun then counts with what it waited. */
+const longestMs = 10_000;
+
 /** Each of twenty tenants sends a job about every half second, at its own time. */
 async function p99OfMinnows(contender: Contender): Promise<number> {
   const begun = new Map<string, number>();
@@ -125,9 +128,11 @@ async function p99OfMinnows(contender: Contender): Promise<number> {
   const sent = (
     await Promise.all(newTenants(20).map((tenant, nth) => sendJobs(contender, tenant, nth)))
   ).flat();
-  while (!sent.every(({ id }) => begun.has(id))) await delay(20);
+  const until = performance.now() + longestMs;
+  while (performance.now() < until && !sent.every(({ id }) => begun.has(id))) await delay(20);
   await working.stop();
-  const waits = sent.map(({ id, at }) => Math.max(0, (begun.get(id) ?? at) - at)).sort((a, b) => a - b);
+  const now = performance.now();
+  const waits = sent.map(({ id, at }) => Math.max(0, (begun.get(id) ?? now) - at)).sort((a, b) => a - b);
   return waits[Math.floor(waits.length * 0.99)] ?? 0;
 }
 
