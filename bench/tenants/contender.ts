@@ -23,7 +23,7 @@ export type Contender = {
   end(): Promise<void>;
 };
 
-export const page = 1_000;
+const page = 1_000;
 
 /** The sizes of the pages that make up `count`. */
 export function pages(count: number): readonly number[] {
