@@ -10,6 +10,9 @@ const benches = {
   fairness: () => import("./fairness.ts"),
   backlog: () => import("./backlog.ts"),
   bloat: () => import("./bloat.ts"),
+  queue: () => import("./queue.ts"),
+  slots: () => import("./slots.ts"),
+  scale: () => import("./scale.ts"),
 } as const;
 
 const { values, positionals } = parseArgs({

@@ -8,6 +8,7 @@ import { acceptEntities } from "../src/intake.ts";
 import { openModels } from "../src/models/models.ts";
 import { definePipeline, Entity } from "../src/pipeline.ts";
 import type { NewEntity } from "../src/store/entities.ts";
+import type { Context } from "../src/worker/context.ts";
 import { Worker } from "../src/worker/worker.ts";
 import { type BenchOptions, machine, spread, withDatabase } from "./support.ts";
 
@@ -75,22 +76,23 @@ async function bareRound(count: number): Promise<number> {
   return count / ((performance.now() - started) / 1_000);
 }
 
+/** What a worker needs that runs this graph alone. */
+export function graphContext(pool: Pool): Context {
+  const models = openModels({
+    apiKey: undefined,
+    baseUrl: undefined,
+    chatModel: "none",
+    embeddingModel: "none",
+    timeoutMs: 1_000,
+    prices: undefined,
+  });
+  const registry = new Map([[nothing.name, nothing]]);
+  const log = pino({ level: "silent" });
+  return { pool, schema: "loregraph", checkpoints: new CheckpointWriter(pool), registry, models, log };
+}
+
 async function workerRound(pool: Pool, url: string, count: number): Promise<number> {
-  const context = {
-    pool,
-    schema: "loregraph",
-    checkpoints: new CheckpointWriter(pool),
-    registry: new Map([[nothing.name, nothing]]),
-    models: openModels({
-      apiKey: undefined,
-      baseUrl: undefined,
-      chatModel: "none",
-      embeddingModel: "none",
-      timeoutMs: 1_000,
-      prices: undefined,
-    }),
-    log: pino({ level: "silent" }),
-  };
+  const context = graphContext(pool);
   await acceptEntities(pool, context.registry, {
     tenant_id: randomUUID(),
     source: "bench",
@@ -105,7 +107,7 @@ async function workerRound(pool: Pool, url: string, count: number): Promise<numb
   return count / seconds;
 }
 
-function scenes(count: number): readonly NewEntity[] {
+export function scenes(count: number): readonly NewEntity[] {
   return Array.from({ length: count }, (_, index) => ({
     source_type: "scene",
     source_id: randomUUID(),

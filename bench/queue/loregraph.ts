@@ -1,0 +1,135 @@
+import { randomUUID } from "node:crypto";
+import { END, START, StateGraph } from "@langchain/langgraph";
+import pino from "pino";
+import { z } from "zod";
+import { CheckpointWriter } from "../../checkpoints/writer.ts";
+import type { Pool } from "../../src/db.ts";
+import { acceptEntities } from "../../src/intake.ts";
+import { endRuns, type RunEnd } from "../../src/ledger/end.ts";
+import { enqueueRuns } from "../../src/ledger/enqueue.ts";
+import { openModels } from "../../src/models/models.ts";
+import { definePipeline, Entity, noUsage } from "../../src/pipeline.ts";
+import type { Attempt } from "../../src/worker/attempt.ts";
+import type { Context } from "../../src/worker/context.ts";
+import { Gatherer } from "../../src/worker/gatherer.ts";
+import { Worker } from "../../src/worker/worker.ts";
+import { beginnings, type Contender, idleMs, page } from "./contender.ts";
+
+const slots = 500;
+
+/** An attempt without a graph: it is claimed under a lease, and ended under it, in groups. */
+export function nothing(pool: Pool): Attempt {
+  const endings = new Gatherer<RunEnd, boolean>({
+    most: slots,
+    flights: 2,
+    async work(asked) {
+      const held = await endRuns(
+        pool,
+        asked.map(({ item }) => item),
+      );
+      for (const { item, answer } of asked) answer(held.has(item.lease.lease_token));
+    },
+  });
+  return async (_, lease) => {
+    const held = await endings.do({ status: "success", outcome: "completed", lease, usage: noUsage });
+    return { ending: held ? { kind: "delivered", events: 0 } : { kind: "lost" } };
+  };
+}
+
+export async function enqueueNothing(pool: Pool, count: number): Promise<void> {
+  const tenant_id = randomUUID();
+  for (let made = 0; made < count; made += page) {
+    const runs = Array.from({ length: Math.min(page, count - made) }, () => ({
+      ...({ tenant_id, source_type: "scene", source_id: randomUUID(), source_version: 1 } as const),
+      ...{ pipeline: "nothing", priority: 0, max_attempts: 5 },
+    }));
+    await enqueueRuns(pool, runs);
+  }
+}
+
+/** How long a worker with free slots takes to begin a job, and how long to begin a graph. */
+export function loregraph(pool: Pool, url: string, part: "job" | "graph"): Contender {
+  const begun = beginnings();
+  const context = contextOf(pool, begun.note);
+  return {
+    name: part === "job" ? "loregraph" : "loregraph, to the start of the graph",
+    onlyWaits: part === "graph",
+    settings: `${slots} slots, endings in groups of up to ${slots}, two at a time`,
+    enqueue: (count) => enqueueNothing(pool, count),
+    async burnDown(count) {
+      let left = count;
+      const done = Promise.withResolvers<void>();
+      const onEnded = () => void (--left === 0 && done.resolve());
+      const options = { url, pipelines: ["nothing"], concurrency: slots, attempt: nothing(pool), onEnded };
+      const worker = new Worker(context, options);
+      worker.start();
+      await done.promise;
+      await worker.stop();
+    },
+    async wait(times) {
+      const counted: Attempt = (...given) => {
+        begun.note();
+        return nothing(pool)(...given);
+      };
+      const worker = new Worker(context, { url, ...(part === "job" ? { attempt: counted } : {}) });
+      worker.start();
+      const waits: number[] = [];
+      for (let nth = 0; nth < times; nth++) {
+        await worker.untilIdle();
+        await new Promise((resolve) => setTimeout(resolve, idleMs));
+        waits.push(await begun.waitOf(() => take(context)));
+      }
+      await worker.stop();
+      return waits;
+    },
+    async forget() {
+      await pool.query(
+        "truncate pipeline_runs, events, entities, checkpoints, checkpoint_blobs, checkpoint_writes cascade",
+      );
+    },
+    end: async () => {},
+  };
+}
+
+const Answer = z.object({ done: z.boolean() });
+
+function contextOf(pool: Pool, onBegun: () => void): Context {
+  const pipeline = definePipeline({
+    name: "nothing",
+    version: 1,
+    local: "nothing",
+    trigger: { on: "entity.changed" },
+    output: Answer,
+    graph: () =>
+      new StateGraph({ state: Entity.extend(Answer.shape), input: Entity, output: Answer })
+        .addNode(
+          "only",
+          () => {
+            onBegun();
+            return { done: true };
+          },
+          { input: Entity },
+        )
+        .addEdge(START, "only")
+        .addEdge("only", END),
+  });
+  const models = openModels({
+    ...{ apiKey: undefined, baseUrl: undefined, chatModel: "none", embeddingModel: "none" },
+    ...{ timeoutMs: 1_000, prices: undefined },
+  });
+  const log = pino({ level: "silent" });
+  return {
+    pool,
+    schema: "loregraph",
+    checkpoints: new CheckpointWriter(pool),
+    registry: new Map([["nothing", pipeline]]),
+    models,
+    log,
+  };
+}
+
+async function take({ pool, registry }: Context): Promise<void> {
+  const scene = { source_type: "scene", title: "A scene", text: "A lamp.", metadata: {} } as const;
+  const entities = [{ ...scene, source_id: randomUUID() }];
+  await acceptEntities(pool, registry, { tenant_id: randomUUID(), source: "bench", entities });
+}

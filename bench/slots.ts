@@ -1,0 +1,150 @@
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { Worker as Thread } from "node:worker_threads";
+import { END, START, StateGraph } from "@langchain/langgraph";
+import pino from "pino";
+import { z } from "zod";
+import { CheckpointWriter } from "../checkpoints/writer.ts";
+import type { Pool } from "../src/db.ts";
+import { acceptEntities } from "../src/intake.ts";
+import { openModels } from "../src/models/models.ts";
+import { definePipeline, Entity, type Tools } from "../src/pipeline.ts";
+import { Worker } from "../src/worker/worker.ts";
+import { type BenchOptions, machine, spread, withDatabase } from "./support.ts";
+
+const slots = 100;
+const [quick, slow, oneIn] = [500, 5_000, 20];
+const [warmUpMs, windowMs] = [6_000, 20_000];
+
+const Answer = z.object({ waited: z.number() });
+
+/** How much of their time slots spend with the model, while there is always more to do: the rest is the runtime's. */
+export async function bench({ rounds, only }: BenchOptions) {
+  const kinds = (["http", "timer"] as const).filter((kind) => !only || only.split(",").includes(kind));
+  const thread = new Thread(new URL("slots/model.ts", import.meta.url));
+  const [address] = (await once(thread, "message")) as [AddressInfo];
+  const shares = new Map(kinds.map((kind) => [kind, [] as Measured[]]));
+  const postgres = await withDatabase(async ({ pool, url, postgres }) => {
+    for (let round = 0; round < rounds; round++) {
+      for (const kind of kinds) shares.get(kind)?.push(await measure(pool, url, kind, address.port));
+    }
+    return postgres;
+  });
+  await thread.terminate();
+  return {
+    bench: "slots",
+    what: `${slots} slots, a model that answers after ${quick} ms and, one call in ${oneIn}, after ${slow} ms; ${windowMs} ms after ${warmUpMs} ms of warming up, ${rounds} rounds, interleaved; http: through the chat model and a server on loopback, timer: a timer in the node`,
+    machine: machine(),
+    postgres,
+    ...Object.fromEntries([...shares].map(([kind, measured]) => [kind, summary(measured)])),
+  };
+}
+
+type Measured = { readonly ended: number; readonly waitedMs: number; readonly cpuMs: number };
+
+function summary(measured: readonly Measured[]) {
+  return {
+    share_of_ideal: spread(measured.map(({ waitedMs }) => waitedMs / (slots * windowMs))),
+    runs_per_second: spread(measured.map(({ ended }) => ended / (windowMs / 1_000))),
+    cpu_ms_per_run: spread(measured.map(({ ended, cpuMs }) => cpuMs / ended)),
+  };
+}
+
+/** Time with the model is counted where it falls into the window, whenever its run began or ended. */
+async function measure(pool: Pool, url: string, kind: "http" | "timer", port: number): Promise<Measured> {
+  const busy = new Busy();
+  const context = contextOf(pool, kind, port, busy);
+  await backlog(pool, context.registry);
+  let ended = 0;
+  const worker = new Worker(context, { url, concurrency: slots, drainMs: 0, onEnded: () => void ended++ });
+  worker.start();
+  await delay(warmUpMs);
+  const before = { ended, waited: busy.total(), cpu: process.cpuUsage() };
+  await delay(windowMs);
+  const used = process.cpuUsage(before.cpu);
+  const measured = {
+    ended: ended - before.ended,
+    waitedMs: busy.total() - before.waited,
+    cpuMs: (used.user + used.system) / 1_000,
+  };
+  await worker.stop();
+  await pool.query(
+    "truncate pipeline_runs, entities, events, checkpoints, checkpoint_blobs, checkpoint_writes cascade",
+  );
+  return measured;
+}
+
+/** Adds up how long the model let itself be waited for, those waits included that go on; not what the runtime adds to it. */
+class Busy {
+  #ended = 0;
+  readonly #going = new Set<{ readonly begun: number; readonly ms: number }>();
+
+  async during(ms: number, work: () => Promise<unknown>): Promise<void> {
+    const wait = { begun: performance.now(), ms };
+    this.#going.add(wait);
+    await work();
+    this.#going.delete(wait);
+    this.#ended += ms;
+  }
+
+  total(): number {
+    const now = performance.now();
+    return [...this.#going].reduce((sum, { begun, ms }) => sum + Math.min(ms, now - begun), this.#ended);
+  }
+}
+
+function contextOf(pool: Pool, kind: "http" | "timer", port: number, busy: Busy) {
+  let calls = 0;
+  const wait = async ({ model }: Tools) => {
+    const ms = ++calls % oneIn === 0 ? slow : quick;
+    await busy.during(ms, async () =>
+      kind === "timer" ? await delay(ms) : await model?.invoke(`wait ${ms}`),
+    );
+    return { waited: ms };
+  };
+  const pipeline = definePipeline({
+    name: "wait",
+    version: 1,
+    local: "wait",
+    trigger: { on: "entity.changed" },
+    output: Answer,
+    graph: (tools) =>
+      new StateGraph({ state: Entity.extend(Answer.shape), input: Entity, output: Answer })
+        .addNode("wait", () => wait(tools), { input: Entity })
+        .addEdge(START, "wait")
+        .addEdge("wait", END),
+  });
+  const models = openModels({
+    ...{
+      apiKey: "unused",
+      baseUrl: `http://127.0.0.1:${port}/v1`,
+      chatModel: "double",
+      embeddingModel: "none",
+    },
+    ...{ timeoutMs: 30_000, prices: undefined },
+  });
+  const log = pino({ level: "silent" });
+  return {
+    pool,
+    schema: "loregraph",
+    checkpoints: new CheckpointWriter(pool),
+    registry: new Map([["wait", pipeline]]),
+    models,
+    log,
+  };
+}
+
+/** More than the slots can do in the time. */
+async function backlog(pool: Pool, registry: Parameters<typeof acceptEntities>[1]): Promise<void> {
+  const runs = (slots * (warmUpMs + windowMs)) / quick;
+  const tenant_id = randomUUID();
+  for (let made = 0; made < runs; made += 500) {
+    const entities = Array.from({ length: 500 }, (_, nth) => ({
+      ...({ source_type: "scene", source_id: randomUUID() } as const),
+      ...{ title: `Scene ${made + nth}`, text: "A lamp, a gull, a rope, a bell.", metadata: {} },
+    }));
+    await acceptEntities(pool, registry, { tenant_id, source: "bench", entities });
+  }
+}
