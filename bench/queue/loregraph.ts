@@ -15,12 +15,12 @@ import { Gatherer } from "../../src/worker/gatherer.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { beginnings, type Contender, idleMs, page } from "./contender.ts";
 
-const slots = 500;
+const [slots, most] = [1_000, 500];
 
 /** An attempt without a graph: it is claimed under a lease, and ended under it, in groups. */
 export function nothing(pool: Pool): Attempt {
   const endings = new Gatherer<RunEnd, boolean>({
-    most: slots,
+    most,
     flights: 2,
     async work(asked) {
       const held = await endRuns(
@@ -54,7 +54,7 @@ export function loregraph(pool: Pool, url: string, part: "job" | "graph"): Conte
   return {
     name: part === "job" ? "loregraph" : "loregraph, to the start of the graph",
     onlyWaits: part === "graph",
-    settings: `${slots} slots, endings in groups of up to ${slots}, two at a time`,
+    settings: `${slots} slots, endings in groups of up to ${most}, two at a time`,
     enqueue: (count) => enqueueNothing(pool, count),
     async burnDown(count) {
       let left = count;

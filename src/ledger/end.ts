@@ -4,7 +4,7 @@ import type { Stamp, Usage } from "../pipeline.ts";
 import { lockedLeases, unleased } from "./lease.ts";
 import type { Lease } from "./run.ts";
 import type { RunOutcome } from "./states.ts";
-import { addUsage } from "./usage.ts";
+import { addUsageOf, usageColumns } from "./usage.ts";
 
 /** How a run ends, or at which question it stops. */
 export type RunEnd = { readonly lease: Lease; readonly usage: Usage } & (
@@ -32,16 +32,16 @@ export async function endRuns(db: Db, ends: readonly RunEnd[]): Promise<Readonly
   return new Set(rows.map(({ lease_token }) => lease_token));
 }
 
-function columnsOf({ lease: { tenant_id, id, lease_token }, ...end }: RunEnd) {
+function columnsOf({ lease: { tenant_id, id, lease_token }, usage, ...end }: RunEnd) {
+  const stamp = end.status === "success" ? end.stamp : undefined;
   // As text: a question may be JSON's null, which a column of records would take for none.
   const question = end.status === "waiting" ? JSON.stringify(end.question ?? null) : undefined;
-  return { tenant_id, id, lease_token, ...end, question };
+  return { tenant_id, id, lease_token, ...end, stamp: undefined, question, ...stamp, ...usage };
 }
 
 const stops = "held.status = 'waiting' and run.cancel_requested_at is null";
 
-const stamped = (column: keyof Stamp, type: string) =>
-  `case when held.stamp is null then run.${column} else (held.stamp ->> '${column}')::${type} end`;
+const stamped = (column: keyof Stamp) => `${column} = coalesce(held.${column}, run.${column})`;
 
 // Rows are locked in the order of their keys, as everybody does who holds several, and changed in that of the tallies
 // of their reingests, which a trigger locks: two that end many runs wait for each other, never both.
@@ -49,8 +49,8 @@ const endSql = `
   with held as materialized (
     ${lockedLeases(
       `jsonb_to_recordset($1) as given (
-        tenant_id uuid, id uuid, lease_token uuid, status text, outcome text, stamp jsonb, question text, reason text,
-        usage jsonb
+        tenant_id uuid, id uuid, lease_token uuid, status text, outcome text, question text, reason text,
+        pipeline_version integer, model text, prompt_hash text, input_hash text, ${usageColumns}
       )`,
       "given.*, run.reingest_id, run.pipeline",
     )}
@@ -62,12 +62,9 @@ const endSql = `
     finished_at      = case when ${stops} then null else now() end,
     error_code       = case when held.status = 'cancelled' then 'CANCELLED' else run.error_code end,
     error_message    = case when held.status = 'cancelled' then held.reason else run.error_message end,
-    pipeline_version = ${stamped("pipeline_version", "integer")},
-    model            = ${stamped("model", "text")},
-    prompt_hash      = ${stamped("prompt_hash", "text")},
-    input_hash       = ${stamped("input_hash", "text")},
+    ${stamped("pipeline_version")}, ${stamped("model")}, ${stamped("prompt_hash")}, ${stamped("input_hash")},
     ${unleased},
-    ${addUsage("held.usage", "run.")}
+    ${addUsageOf("held")}
   from (select * from held order by tenant_id, reingest_id, pipeline, id) held
   where run.tenant_id = held.tenant_id and run.id = held.id
   returning held.lease_token`;
