@@ -8,6 +8,7 @@ import { runAttempt } from "../../src/worker/attempt.ts";
 import { scene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { dieAtEach, type Procedure, type Process } from "./crash.ts";
+import { workOff } from "./recover.ts";
 
 let database: TestDatabase;
 let shipped: readonly Pipeline[];
@@ -16,19 +17,22 @@ beforeAll(async () => {
   shipped = [...(await loadRegistry()).values()];
 });
 
-const entities: readonly NewEntity[] = [
-  scene({
-    source_id: "00000000-0000-4000-8000-000000000001",
-    text: "“I hate you,” Mara shouted, and slammed the door. Mara was brave and stubborn. “Go away!” she said.",
-  }),
-  {
-    source_type: "character",
-    source_id: "00000000-0000-4000-8000-000000000002",
-    title: "Mara",
-    text: "Mara is brave, stubborn and kind to dogs.",
-    metadata: {},
-  },
-];
+const quarrel = scene({
+  source_id: "00000000-0000-4000-8000-000000000001",
+  text: "“I hate you,” Mara shouted, and slammed the door. Mara was brave and stubborn. “Go away!” she said.",
+});
+
+const mara: NewEntity = {
+  source_type: "character",
+  source_id: "00000000-0000-4000-8000-000000000002",
+  title: "Mara",
+  text: "Mara is brave, stubborn and kind to dogs.",
+  metadata: {},
+};
+
+async function takeIn({ pool, context }: Process, tenant_id: string, entity: NewEntity): Promise<void> {
+  await acceptEntities(pool, context.registry, { tenant_id, source: "test", entities: [entity] });
+}
 
 async function attemptAll(process: Process, pipeline: string): Promise<number> {
   const pipelines = [process.named(pipeline)];
@@ -38,14 +42,15 @@ async function attemptAll(process: Process, pipeline: string): Promise<number> {
   return runs.length;
 }
 
-/** All that one pipeline has to do about two entities, once the others have done theirs. */
+/** What one pipeline has to do because of a scene that speaks of a character who is known already. */
 function workOf(name: string): Procedure {
   return {
     pipelines: () => shipped,
     afterCommits: true,
     async prepare({ healthy, tenant_id }) {
-      const { pool, context } = healthy;
-      await acceptEntities(pool, context.registry, { tenant_id, source: "test", entities });
+      await takeIn(healthy, tenant_id, mara);
+      await workOff(healthy.context, tenant_id);
+      await takeIn(healthy, tenant_id, quarrel);
       if (name !== "base") await attemptAll(healthy, "base");
       return async (process) => await attemptAll(process, name);
     },

@@ -68,11 +68,11 @@ const step = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("end" as const),
       how: fc.constantFrom(...model.ends),
-      nth: fc.nat(5),
+      nth: fc.nat(7),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("expire" as const), nth: fc.nat(3) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("reap" as const) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant("expire" as const), nth: fc.nat(2) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant("reap" as const) }) },
   {
     weight: 3,
     arbitrary: fc.record({ do: fc.constantFrom("cancel" as const, "retry" as const), nth: fc.nat(5) }),
