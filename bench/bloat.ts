@@ -47,7 +47,7 @@ class Notes {
 async function loregraph(pool: Pool, url: string, ms: number) {
   const notes = new Notes();
   const context = contextOf(timingClaims(pool, notes));
-  const options = { url, pipelines: [pipeline], concurrency: 50, attempt: nothing(0, () => {}) };
+  const options = { url, pipelines: [pipeline], concurrency: 50, attempt: nothing(pool, 0, () => {}) };
   const worker = new Worker(context, { ...options, onEnded: () => void notes.ends.push(performance.now()) });
   const make = (tenant: string, count: number) => enqueueNothing(pool, tenant, count);
   return await underOldSnapshot(url, ms, notes, make, async () => {

@@ -1,25 +1,25 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
+import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { Pool } from "../../src/db.ts";
-import { succeedRun } from "../../src/ledger/attempt.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { openModels } from "../../src/models/models.ts";
-import { noUsage } from "../../src/pipeline.ts";
 import type { Attempt } from "../../src/worker/attempt.ts";
 import type { Context } from "../../src/worker/context.ts";
 import { Worker } from "../../src/worker/worker.ts";
+import { nothing as endingInGroups } from "../queue/loregraph.ts";
 import { type Contender, type OnBegun, pages } from "./contender.ts";
 
 export const pipeline = "nothing";
 
-/** An attempt without a graph: it is claimed under a lease, waits, and ends under that lease, each on its own. */
-export function nothing(ms: number, onBegun: OnBegun): Attempt {
-  return async ({ pool }, run) => {
+/** An attempt without a graph: it is claimed under a lease, waits, and is ended under it, in groups. */
+export function nothing(pool: Pool, ms: number, onBegun: OnBegun): Attempt {
+  const end = endingInGroups(pool);
+  return async (context, run, stop) => {
     onBegun(run.id, run.tenant_id);
     if (ms > 0) await delay(ms);
-    await succeedRun(pool, run, { outcome: "completed", usage: noUsage });
-    return { ending: { kind: "delivered", events: 0 } };
+    return await end(context, run, stop);
   };
 }
 
@@ -28,7 +28,15 @@ export function contextOf(pool: Pool): Context {
     ...{ apiKey: undefined, baseUrl: undefined, chatModel: "none", embeddingModel: "none" },
     ...{ timeoutMs: 1_000, prices: undefined },
   });
-  return { pool, schema: "loregraph", registry: new Map(), models, log: pino({ level: "silent" }) };
+  const checkpoints = new CheckpointWriter(pool);
+  return {
+    pool,
+    schema: "loregraph",
+    checkpoints,
+    registry: new Map(),
+    models,
+    log: pino({ level: "silent" }),
+  };
 }
 
 export async function enqueueNothing(pool: Pool, tenant_id: string, count: number): Promise<string> {
@@ -46,14 +54,14 @@ export async function enqueueNothing(pool: Pool, tenant_id: string, count: numbe
 export function loregraph(pool: Pool, url: string): Contender {
   return {
     name: "loregraph",
-    settings: "one worker, no caps, each run ended on its own; a claim's own commit waits for no disk",
+    settings: "one worker, no caps, runs ended in groups; a claim's own commit waits for no disk",
     add: (tenant, count) => enqueueNothing(pool, tenant, count),
     async work({ slots, ms, onBegun }) {
       const options = {
         url,
         pipelines: [pipeline],
         concurrency: slots,
-        attempt: nothing(ms, onBegun),
+        attempt: nothing(pool, ms, onBegun),
         drainMs: 1_000,
       };
       const worker = new Worker(contextOf(pool), options);

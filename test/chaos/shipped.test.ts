@@ -5,6 +5,7 @@ import type { Pipeline } from "../../src/pipeline.ts";
 import { loadRegistry } from "../../src/registry.ts";
 import type { NewEntity } from "../../src/store/entities.ts";
 import { runAttempt } from "../../src/worker/attempt.ts";
+import { shared } from "../../src/worker/together.ts";
 import { scene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { dieAtEach, type Procedure, type Process } from "./crash.ts";
@@ -38,7 +39,7 @@ async function attemptAll(process: Process, pipeline: string): Promise<number> {
   const pipelines = [process.named(pipeline)];
   const options = { worker: "mortal", pipelines, limit: 100, leaseMs: 60_000 };
   const runs = await claimRuns(process.pool, options);
-  for (const run of runs) await runAttempt(process.context, run, new AbortController());
+  for (const run of runs) await runAttempt(shared(process.context), run, new AbortController());
   return runs.length;
 }
 
