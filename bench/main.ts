@@ -7,6 +7,9 @@ const benches = {
   kill: () => import("./kill.ts"),
   reingest: () => import("./reingest.ts"),
   checkpoints: () => import("./checkpoints.ts"),
+  fairness: () => import("./fairness.ts"),
+  backlog: () => import("./backlog.ts"),
+  bloat: () => import("./bloat.ts"),
   queue: () => import("./queue.ts"),
   slots: () => import("./slots.ts"),
   scale: () => import("./scale.ts"),
@@ -21,6 +24,7 @@ const { values, positionals } = parseArgs({
     seed: { type: "string" },
     only: { type: "string" },
     jobs: { type: "string" },
+    minutes: { type: "string" },
   },
 });
 
@@ -29,12 +33,13 @@ const [rounds, seed] = [Number(values.rounds), Number(values.seed ?? Date.now() 
 if (name === undefined || !(name in benches) || !(rounds >= 1) || Number.isNaN(seed)) {
   const names = Object.keys(benches).join(" | ");
   console.error(
-    `usage: npm run bench -- <${names}> [--json] [--rounds n] [--file novel.txt] [--seed n] [--only part,part] [--jobs n]`,
+    `usage: npm run bench -- <${names}> [--json] [--rounds n] [--file novel.txt] [--seed n] [--only part,part] [--jobs n] [--minutes n]`,
   );
   process.exit(2);
 }
 
 const { bench } = await benches[name as keyof typeof benches]();
-const jobs = values.jobs === undefined ? undefined : Number(values.jobs);
-const result = await bench({ rounds, seed, file: values.file, only: values.only, jobs });
+const number = (given: string | undefined) => (given === undefined ? undefined : Number(given));
+const [jobs, minutes] = [number(values.jobs), number(values.minutes)];
+const result = await bench({ rounds, seed, file: values.file, only: values.only, jobs, minutes });
 console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 2));

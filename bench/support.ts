@@ -16,6 +16,8 @@ export type BenchOptions = {
   readonly only?: string | undefined;
   /** How much there is to do, of a bench that can do less than it does by itself. */
   readonly jobs?: number | undefined;
+  /** How long it goes on, of a bench that takes a set time. */
+  readonly minutes?: number | undefined;
   /** What decides every random choice. */
   readonly seed: number;
 };

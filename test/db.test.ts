@@ -110,6 +110,13 @@ test("tells a database that is away from a statement that is wrong", async () =>
   expect(isConnectionError(wrong)).toBe(false);
 });
 
+test("takes a server that has no room for one that is away", async () => {
+  const full = "do $$ begin raise exception 'could not extend file' using errcode = 'disk_full'; end $$";
+  const error = await pool.query(full).catch((thrown) => thrown);
+
+  expect(isConnectionError(error)).toBe(true);
+});
+
 test("names an unavailable database by host and name, never by its password", () => {
   const { message } = databaseUnavailable("postgres://me:secret@db.example:5433/lore", new Error("refused"));
   expect(message).toBe("cannot connect to Postgres at db.example:5433/lore: refused");

@@ -18,6 +18,9 @@ export type Beating = {
   readonly leaseMs: number;
 };
 
+/** What a busy machine may take to answer, in milliseconds: less would be taken for a network that is dead. */
+const shortestSilenceMs = 2_000;
+
 /**
  * Keeps the leases of one worker alive and takes back those of dead ones. It has a connection of its own: attempts
  * that wait for one of the shared pool, however long, cost nobody a lease.
@@ -30,7 +33,8 @@ export class Heartbeat {
     const { url, schema, leaseMs } = beating;
     this.#beating = beating;
     // Where it hears nothing for half of a lease, the other half is for a new connection.
-    this.#pool = openPool(url, { schema, max: 1, name: "loregraph heartbeat", silentMs: leaseMs / 2 });
+    const silentMs = Math.max(leaseMs / 2, shortestSilenceMs);
+    this.#pool = openPool(url, { schema, max: 1, name: "loregraph heartbeat", silentMs });
   }
 
   async keepRenewing(signal: AbortSignal): Promise<void> {

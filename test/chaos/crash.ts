@@ -34,6 +34,8 @@ export type Procedure = {
   readonly source?: EntitySource;
   /** Does whoever asked for it ask again where it heard nothing? Else only workers and producers go on. */
   readonly again?: boolean;
+  /** Is it to die only after each statement that was committed? Between two of these, nothing comes to be. */
+  readonly afterCommits?: boolean;
   /** Is it about whatever there is in the database, so that only one world can be lived in at a time? */
   readonly alone?: boolean;
 };
@@ -56,7 +58,10 @@ export async function dieAtEach(database: TestDatabase, procedure: Procedure) {
     return died;
   };
   const inTurn = pLimit(procedure.alone ? 1 : worlds);
-  const deaths = await inTurn.map(boundariesOf(calm.sent), die);
+  const boundaries = boundariesOf(calm.sent).filter(
+    ({ kind }) => kind === "unanswered" || !procedure.afterCommits,
+  );
+  const deaths = await inTurn.map(boundaries, die);
   // Where it sends more this time than it did undisturbed, there are more boundaries: until it survives one.
   let nth = calm.sent.length + 1;
   while (await die({ kind: "before", nth })) nth++;

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import pLimit from "p-limit";
-import { expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { acceptEntities } from "../../src/intake.ts";
 import { scene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
@@ -11,15 +11,20 @@ import { reapNow, workOff } from "./recover.ts";
 import { type Remains, remainsOf } from "./remains.ts";
 import { type Boundary, type Sent, wireTo } from "./wire.ts";
 
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await testDatabase();
+});
+
 /** How many processes are killed. Each takes as long to start as a thousand statements take. */
-const kills = 8;
+const kills = 6;
 
 test("a process that is killed at a statement leaves what one leaves that dies there within a test", {
   timeout: 240_000,
 }, async () => {
   const calm = await dieWithin();
   const boundaries = boundariesOf(calm.sent);
-  const deaths = await pLimit(4).map(boundaries, dieWithin);
+  const deaths = await pLimit(6).map(boundaries, dieWithin);
   const killed = await pLimit(2).map(spread(boundaries, kills), dieKilled);
 
   expect(calm.sent.length).toBeGreaterThan(kills);
@@ -58,47 +63,51 @@ function spread<Value>(values: readonly Value[], count: number): readonly Value[
 
 /** Lives, and at a boundary dies, within this process. */
 async function dieWithin(boundary?: Boundary): Promise<Lived> {
-  const { database, tenant_id } = await newWorld();
+  const world = await newWorld();
   const { pool, url, wire, bury } = await mortal(database, boundary);
-  await Promise.race([claimAndAttempt({ pool, url }), wire.died]);
+  await Promise.race([claimAndAttempt({ pool, url }, world.mark), wire.died]);
   if (wire.isDead) await wire.mourned();
-  const lived = await recovered(database, tenant_id);
+  const lived = await recovered(world);
   await bury();
   return { died: wire.isDead, sent: wire.sent, ...lived };
 }
 
 /** The same in a process of its own, which is killed. */
 async function dieKilled(boundary: Boundary): Promise<Lived> {
-  const { database, tenant_id } = await newWorld();
+  const world = await newWorld();
   const wire = await wireTo(database.url, {
     observer: database.pool,
     boundary,
     onDeath: () => process.child.kill("SIGKILL"),
   });
   onTestFinished(() => wire.close());
-  const process = startProcess("../chaos/doomed.ts", [wire.url]);
+  const process = startProcess("../chaos/doomed.ts", [wire.url, world.mark]);
   const { signal } = await process.finish();
-  if (wire.isDead) await wire.mourned();
   expect(signal, process.errors()).toBe("SIGKILL");
-  return { died: wire.isDead, sent: wire.sent, ...(await recovered(database, tenant_id)) };
+  await wire.mourned();
+  return { died: wire.isDead, sent: wire.sent, ...(await recovered(world)) };
 }
 
-/** A database of its own, with one scene of one tenant to read. */
-async function newWorld() {
-  const database = await testDatabase();
+type World = { readonly tenant_id: string; readonly mark: string };
+
+/** One scene of a tenant of its own, to be read by pipelines of its own. */
+async function newWorld(): Promise<World> {
   const tenant_id = randomUUID();
+  const mark = `-w${tenant_id.slice(0, 8)}`;
   const entities = [scene({ source_id: "00000000-0000-4000-8000-000000000001" })];
-  const { pool, registry } = contextOf(database);
+  const { pool, registry } = contextOf(database, mark);
   await acceptEntities(pool, registry, { tenant_id, source: "test", entities });
-  return { database, tenant_id };
+  return { tenant_id, mark };
 }
 
-async function recovered(database: TestDatabase, tenant_id: string) {
+async function recovered({ tenant_id, mark }: World) {
   const { rows } = await database.pool.query(
-    "select status, attempt, graph_started_at is not null as started from pipeline_runs order by pipeline",
+    `select status, attempt, graph_started_at is not null as started
+     from pipeline_runs where tenant_id = $1 order by pipeline`,
+    [tenant_id],
   );
-  const atDeath = { runs: rows, left: await remainsOf(database.pool, tenant_id, "") };
+  const atDeath = { runs: rows, left: await remainsOf(database.pool, tenant_id, mark) };
   await reapNow(database, tenant_id);
-  await workOff(contextOf(database), tenant_id);
-  return { atDeath, remains: await remainsOf(database.pool, tenant_id, "") };
+  await workOff(contextOf(database, mark), tenant_id);
+  return { atDeath, remains: await remainsOf(database.pool, tenant_id, mark) };
 }

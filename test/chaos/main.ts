@@ -10,7 +10,7 @@ promise was kept. The seed decides all that is random; the same one brings the s
   --seed n        decides every random choice (defaults to one that is made up and printed)
   --minutes m     how long faults go on (defaults to 2); what is left to do afterwards comes on top
   --workers n     worker processes (defaults to 3)
-  --entities n    entities in all, over four tenants (defaults to 1000)
+  --entities n    entities in all, over four tenants (defaults to 300)
   --lease ms      how long an unrenewed lease holds (defaults to 4000)
   --json          prints the summary alone, as one line of JSON
 
@@ -23,7 +23,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     minutes: { type: "string", default: "2" },
     workers: { type: "string", default: "3" },
-    entities: { type: "string", default: "1000" },
+    entities: { type: "string", default: "300" },
     lease: { type: "string", default: "4000" },
     json: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -68,7 +68,10 @@ for (const [lane, faults] of Object.entries(schedule)) {
   say(`${lane}: ${faults.length} faults`);
   for (const fault of faults) say(`  ${described(fault)}`);
 }
-const { broken, resumedMs, counts } = await storm(theatre, schedule, say, described);
+const { broken, resumedMs, counts } = await storm(theatre, schedule, {
+  ms: minutes * 60_000,
+  onProgress: say,
+});
 await theatre.close();
 
 const late =
@@ -78,7 +81,6 @@ const summary = {
   seed,
   kept,
   seconds: Math.round((performance.now() - began) / 1_000),
-  faults: schedule.workers.length + schedule.database.length,
   without,
   resumedMs,
   ...counts,

@@ -34,7 +34,7 @@ export type Remains = z.infer<typeof Remains>["remains"];
  */
 export async function remainsOf(db: Db, tenant_id: string, mark: string): Promise<Remains> {
   const { remains } = await one(db, Remains, remainsSql, [tenant_id]);
-  return mark ? JSON.parse(JSON.stringify(remains).replaceAll(mark, "")) : remains;
+  return JSON.parse(JSON.stringify(remains).replaceAll(mark, ""));
 }
 
 const tables = Object.entries(promised).map(

@@ -7,7 +7,7 @@ import { befall, type Fault } from "./faults.ts";
 import { installObserver } from "./observer.ts";
 import { type Broken, type Evidence, judge, wasOnItsWay } from "./oracle.ts";
 import { type ChaosPostgres, startPostgres } from "./postgres.ts";
-import type { Schedule, Scheduled } from "./schedule.ts";
+import { described, type Schedule, type Scheduled } from "./schedule.ts";
 import { insist, planWork, type Work } from "./work.ts";
 
 /** Everything that a storm needs: a Postgres, workers, a model double and work. */
@@ -70,17 +70,22 @@ async function observe(url: string): Promise<void> {
   await client.end();
 }
 
-/** Does faults one after the other, telling of each. */
+/** Does faults one after the other, telling of each, as long as there is time. Returns how many there were. */
 async function befallAll(
   theatre: Theatre,
   faults: readonly Scheduled[],
-  onFault: (fault: Scheduled) => void = () => {},
-): Promise<void> {
+  until: number,
+  onFault: (fault: Scheduled) => void,
+): Promise<number> {
+  let done = 0;
   for (const fault of faults) {
     await delay(fault.afterMs);
+    if (Date.now() > until) break;
     onFault(fault);
     await befall(theatre, fault);
+    done++;
   }
+  return done;
 }
 
 export type Outcome = {
@@ -99,31 +104,42 @@ export async function scene(theatre: Theatre, { kind, ms }: Pick<Fault, "kind" |
   return await aftermath(theatre);
 }
 
+export type StormOptions = {
+  /** When no fault begins any more, in milliseconds from now. */
+  readonly ms: number;
+  readonly onProgress?: (message: string) => void;
+};
+
 /** Work and faults at once, as the schedule says, and whether all is well afterwards. */
 export async function storm(
   theatre: Theatre,
   schedule: Schedule,
-  onProgress: (message: string) => void,
-  told: (fault: Scheduled) => string,
+  { ms, onProgress = () => {} }: StormOptions,
 ): Promise<Outcome> {
   const { work } = theatre;
   const over = new AbortController();
   await work.setCaps(6, 5);
   await work.takeAll();
-  const tell = (fault: Scheduled) => onProgress(told(fault));
-  const lanes = [schedule.workers, schedule.database].map((faults) => befallAll(theatre, faults, tell));
-  const doing = keepWorking(work, over.signal);
-  await Promise.all(lanes);
+  const tell = (fault: Scheduled) => onProgress(described(fault));
+  const end = Date.now() + ms;
+  const lanes = [schedule.workers, schedule.database].map((faults) => befallAll(theatre, faults, end, tell));
+  const doing = keepWorking(theatre, over.signal);
+  const faults = (await Promise.all(lanes)).reduce((all, some) => all + some, 0);
   over.abort();
   onProgress("the last fault is over");
   await doing;
-  return await aftermath(theatre, onProgress);
+  const { counts, ...outcome } = await aftermath(theatre, onProgress);
+  return { ...outcome, counts: { faults, ...counts } };
 }
 
-async function keepWorking(work: Work, signal: AbortSignal): Promise<void> {
-  for (let n = 0; !signal.aborted; n++) {
-    await work.step(n);
-    await delay(200);
+/** Users ask for no more while so many runs are pending: the end would be far away. */
+const enough = 200;
+
+async function keepWorking({ work, pool }: Theatre, signal: AbortSignal): Promise<void> {
+  for (let n = 0; !signal.aborted; await delay(200)) {
+    const { pending } = await insist(() => openWork(pool));
+    if (pending > enough) await work.resumeAll();
+    else await work.step(n++);
   }
 }
 
@@ -191,8 +207,7 @@ async function firstClaims(pool: Pool, since: number): Promise<ReadonlyMap<strin
 async function untilDone(pool: Pool, onProgress: (message: string) => void): Promise<void> {
   let [told, at] = ["", Date.now()];
   await until(async () => {
-    const { rows } = await pool.query(openSql);
-    const { pending, running, reingests } = rows[0];
+    const { pending, running, reingests } = await openWork(pool);
     const message = `left: ${pending} pending, ${running} running, ${reingests} reingests`;
     if (message !== told && Date.now() - at > 5_000) {
       onProgress(message);
@@ -200,6 +215,12 @@ async function untilDone(pool: Pool, onProgress: (message: string) => void): Pro
     }
     return pending + running + reingests === 0;
   });
+}
+
+type Open = { readonly pending: number; readonly running: number; readonly reingests: number };
+
+async function openWork(pool: Pool): Promise<Open> {
+  return (await pool.query(openSql)).rows[0];
 }
 
 const openSql = `

@@ -108,7 +108,7 @@ export function planWork({ pool, seed, tenants, entitiesPerTenant, models }: Wor
     "a pipeline paused": (what) => insist(() => pausePipeline(pool, drawn(seed, what, pipelines))),
     "all pipelines resumed": () => resumePipelines(),
     "a reingest": async (what) => {
-      if (between(seed, `${what} wanted`, 1, 4) === 1) await reingest(tenantOf(what), what);
+      if (between(seed, `${what} wanted`, 1, 2) === 1) await reingest(tenantOf(what), what);
     },
   };
   const resumeTenants = async () => {

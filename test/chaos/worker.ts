@@ -23,7 +23,7 @@ const connections = 4;
 
 async function work({ url, models, leaseMs, slots, logLevel }: WorkerSettings): Promise<void> {
   const named = nameSessions(url);
-  const pool = openPool(named, { max: connections, silentMs: leaseMs });
+  const pool = openPool(named, { max: connections, silentMs: Math.max(leaseMs, 2_000) });
   const context = {
     pool,
     schema: "loregraph",

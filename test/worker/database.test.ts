@@ -141,6 +141,32 @@ test("a database that is away for a while is waited for, and the answer is kept"
   await proxy.close();
 });
 
+test("a disk that is full for a while costs no attempt", async () => {
+  await database.pool.query(`
+    create sequence starts;
+    create function refuse_the_first() returns trigger language plpgsql as $$
+    begin
+      if nextval('starts') <= 3 then raise exception 'could not extend file' using errcode = 'disk_full'; end if;
+      return new;
+    end $$;
+    create trigger disk_full before update on pipeline_runs for each row
+      when (new.graph_started_at is distinct from old.graph_started_at and new.graph_started_at is not null)
+      execute function refuse_the_first()`);
+  await using isolate = await isolated(
+    database.url,
+    echo(() => ({ said: "x" }), {
+      trigger: { on: "entity.changed" },
+      retries: { attempts: 2, base: 1, most: 5 },
+    }),
+  );
+  const context = { ...isolate.context, pool: database.pool };
+  const scene = await takeScene(context);
+  await isolate.worker.untilDone();
+  await database.pool.query("drop trigger disk_full on pipeline_runs");
+
+  expect(await runAbout(context, scene)).toMatchObject({ status: "success", attempt: 1 });
+});
+
 test("a worker that starts while the database is away begins when it is back", async () => {
   const proxy = await proxyTo(database.url);
   proxy.cut();
