@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Pool } from "../../src/db.ts";
 import { sha256 } from "../../src/hash.ts";
 import { acceptEntities } from "../../src/intake.ts";
@@ -14,7 +14,7 @@ import { runtime } from "../support/runtime.ts";
 const kills = 6;
 
 test("a worker that is killed again and again leaves what an undisturbed one leaves", {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const seed = Number(process.env.KILL_SEED ?? Date.now() % 1_000_000);
   console.info(`kill.test.ts: KILL_SEED=${seed}`);
@@ -27,7 +27,7 @@ test("a worker that is killed again and again leaves what an undisturbed one lea
   await takeIn(stormy, tenant_id, scenes);
 
   await workUntilDone(calm.url);
-  for (let n = 0; n < kills; n++) await startAndKill(stormy.url, 20 + fraction(seed, n) * 250);
+  for (let n = 0; n < kills; n++) await startAndKill(stormy, fraction(seed, n) * 250);
   const last = startProcess("killable-worker.ts", [stormy.url]);
   expect([await last.line(), await last.line()]).toEqual(["started", "done"]);
   expect(await last.finish()).toEqual({ code: 0, signal: null });
@@ -46,11 +46,23 @@ async function takeIn(
   await acceptEntities(pool, registry, { tenant_id, source: "test", entities });
 }
 
-async function startAndKill(url: string, afterMs: number): Promise<void> {
+/** Kills a worker some time after it has started its first graph, however long that takes; or after it found none. */
+async function startAndKill({ pool, url }: TestDatabase, afterMs: number): Promise<void> {
   const worker = startProcess("killable-worker.ts", [url]);
   await worker.line();
+  const done = worker.line();
+  const begun = vi.waitUntil(() => hasStarted(pool, worker.child.pid), { timeout: 60_000 });
+  await Promise.race([begun, done]);
   await delay(afterMs);
   await worker.kill("SIGKILL");
+}
+
+async function hasStarted(pool: Pool, pid: number | undefined): Promise<boolean> {
+  const { rowCount } = await pool.query(
+    "select from pipeline_runs where graph_started_at is not null and worker like '%-' || $1 || '-%'",
+    [pid],
+  );
+  return rowCount !== 0;
 }
 
 /** All that is left in the end, but for ids and times. */
