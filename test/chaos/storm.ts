@@ -188,7 +188,7 @@ async function resumedMs({ pool, work, crew }: Theatre): Promise<number> {
     const times = crew.members.map((member) => claimed.get(String(member.pid())));
     if (times.every((at) => at !== undefined)) return Math.round(Math.max(...times) - since);
     if (Date.now() - since > patienceMs) throw new Error("a worker claims nothing any more");
-    await delay(100);
+    await delay(200);
   }
 }
 
