@@ -45,9 +45,13 @@ export class Slots {
 
   /**
    * Begins an attempt, which must not fail; its slot is free again when it ends. Its lease was asked for after `askedAt`
-   * of `performance.now()`.
+   * of `performance.now()`, which defaults to now.
    */
-  fill(run: ClaimedRun, askedAt: number, attempt: (stop: AbortController) => Promise<void>): void {
+  fill(
+    run: ClaimedRun,
+    attempt: (stop: AbortController) => Promise<void>,
+    askedAt: number = performance.now(),
+  ): void {
     const stop = new AbortController();
     const held = new Held(askedAt + this.#leaseMs);
     const done = attempt(stop).finally(() => {

@@ -165,7 +165,7 @@ export class Worker {
 
   #begin(run: ClaimedRun, askedAt: number): void {
     const ids = { tenant: run.tenant_id, run: run.id, attempt: run.attempt + 1, pipeline: run.pipeline };
-    this.#slots.fill(run, askedAt, (stop) => withRunIds(ids, () => this.#attempt(run, stop)));
+    this.#slots.fill(run, (stop) => withRunIds(ids, () => this.#attempt(run, stop)), askedAt);
   }
 
   async #attempt(run: ClaimedRun, stop: AbortController): Promise<void> {

@@ -23,6 +23,7 @@ beforeAll(async () => {
     troubles: 10,
     thinksMs: [150, 250],
     smallDiskMb: 400,
+    lagMs: 1_000,
   });
 }, 120_000);
 afterAll(() => theatre.close(), 60_000);
