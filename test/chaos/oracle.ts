@@ -196,9 +196,22 @@ async function askedAgain({ db, calls, thaws, lagMs }: Evidence): Promise<readon
     const saved = notes.get(`${call.run} ${call.node}`)?.findLast((note) => note.at < call.at);
     return saved?.is_gone === false && !wasOnItsWay(call, thaws) ? [{ ...call, saved: saved.at }] : [];
   });
-  return await Promise.all(
-    again.slice(0, 5).map(async (call) => ({ ...call, run: await lifeOf(db, call.run) })),
+  const cases = again.map(async (call) => {
+    const lost = await lostAt(db, call);
+    return lost !== null && call.at - lost < lagMs ? [] : [{ ...call, life: await lifeOf(db, call.run) }];
+  });
+  return (await Promise.all(cases)).flat();
+}
+
+/** When the process that asks last lost its lease of the run, or null where it never did. */
+async function lostAt(db: Db, { run, worker, at }: Call): Promise<number | null> {
+  const { rows } = await db.query(
+    `select extract(epoch from max(at))::float8 * 1000 as at
+     from chaos.transitions
+     where run = $1 and was = 'running' and chaos.is_of(holder, $2) and at < to_timestamp($3::float8 / 1000)`,
+    [run, worker, at],
   );
+  return rows[0].at;
 }
 
 /** What happened to a run, for whoever looks for the reason. */
