@@ -18,7 +18,7 @@ import { beginnings, type Contender, idleMs, page } from "./contender.ts";
 const [slots, most] = [1_000, 500];
 
 /** An attempt without a graph: it is claimed under a lease, and ended under it, in groups. */
-export function nothing(pool: Pool): Attempt {
+function nothing(pool: Pool): Attempt {
   const endings = new Gatherer<RunEnd, boolean>({
     most,
     flights: 2,
@@ -36,7 +36,7 @@ export function nothing(pool: Pool): Attempt {
   };
 }
 
-export async function enqueueNothing(pool: Pool, count: number): Promise<void> {
+async function enqueueNothing(pool: Pool, count: number): Promise<void> {
   const tenant_id = randomUUID();
   for (let made = 0; made < count; made += page) {
     const runs = Array.from({ length: Math.min(page, count - made) }, () => ({
