@@ -18,7 +18,7 @@ import { beginnings, type Contender, idleMs, page } from "./contender.ts";
 const [slots, most] = [1_000, 500];
 
 /** An attempt without a graph: it is claimed under a lease, and ended under it, in groups. */
-function nothing(pool: Pool): Attempt {
+export function nothing(pool: Pool): Attempt {
   const endings = new Gatherer<RunEnd, boolean>({
     most,
     flights: 2,
