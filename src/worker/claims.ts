@@ -19,8 +19,8 @@ export type Claiming = {
   readonly bell: Bell;
   /** The longest wait between two looks at an empty queue, in milliseconds. */
   readonly pollMs: number;
-  /** Begins an attempt at what was claimed. */
-  readonly onClaimed: (run: ClaimedRun) => void;
+  /** Begins an attempt at what was claimed, by a statement that was sent after `askedAt` of `performance.now()`. */
+  readonly onClaimed: (run: ClaimedRun, askedAt: number) => void;
 };
 
 /** A timer's millisecond is not quite the database's: a look that comes too soon is in vain. */
@@ -113,10 +113,11 @@ export class Claims {
     const { context, as, slots, bell, onClaimed } = this.#claiming;
     if (slots.free === 0) return 0;
     const bulk = Math.max(0, slots.free - keptFree(slots.size));
+    const askedAt = performance.now();
     const runs = await claimRuns(context.pool, { ...as, limit: slots.free, bulk, memory: this.#memory });
     if (signal.aborted) return await this.#giveBack(runs);
     for (const run of runs) {
-      onClaimed(run);
+      onClaimed(run, askedAt);
       if (run.paced_ms !== null) bell.ringIn(run.paced_ms + clocksMs);
     }
     return runs.length;

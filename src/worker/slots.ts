@@ -43,11 +43,17 @@ export class Slots {
     return [...this.#slots.values()].map(({ run }) => run);
   }
 
-  /** Begins an attempt, which must not fail; its slot is free again when it ends. */
-  fill(run: ClaimedRun, attempt: (stop: AbortController) => Promise<void>): void {
+  /**
+   * Begins an attempt, which must not fail; its slot is free again when it ends. Its lease was asked for after `askedAt`
+   * of `performance.now()`, which defaults to now.
+   */
+  fill(
+    run: ClaimedRun,
+    attempt: (stop: AbortController) => Promise<void>,
+    askedAt: number = performance.now(),
+  ): void {
     const stop = new AbortController();
-    // When the claim was asked for is not known here: a quarter is for its way.
-    const held = new Held(performance.now() + this.#leaseMs * 0.75);
+    const held = new Held(askedAt + this.#leaseMs);
     const done = attempt(stop).finally(() => {
       this.#slots.delete(run.lease_token);
       this.#onFreed();

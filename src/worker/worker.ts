@@ -89,7 +89,7 @@ export class Worker {
       slots,
       bell,
       pollMs,
-      onClaimed: (run) => this.#begin(run),
+      onClaimed: (run, askedAt) => this.#begin(run, askedAt),
     });
     const note = { worker, pipelines, concurrency };
     this.#heartbeat = new Heartbeat({ url, schema: context.schema, log: context.log, note, slots, leaseMs });
@@ -165,9 +165,9 @@ export class Worker {
     return !open;
   }
 
-  #begin(run: ClaimedRun): void {
+  #begin(run: ClaimedRun, askedAt: number): void {
     const ids = { tenant: run.tenant_id, run: run.id, attempt: run.attempt + 1, pipeline: run.pipeline };
-    this.#slots.fill(run, (stop) => withRunIds(ids, () => this.#attempt(run, stop)));
+    this.#slots.fill(run, (stop) => withRunIds(ids, () => this.#attempt(run, stop)), askedAt);
   }
 
   async #attempt(run: ClaimedRun, stop: AbortController): Promise<void> {

@@ -12,6 +12,11 @@ export type Evidence = {
   readonly calls: readonly Call[];
   readonly deaths: readonly string[];
   readonly thaws: readonly Thaw[];
+  /**
+   * How long a question may be on its way to the double on this machine, in milliseconds. One that arrives no later
+   * than this after its process lost the lease may have left before.
+   */
+  readonly lagMs: number;
 };
 
 /** A promise that was not kept, with some of the cases. */
@@ -182,16 +187,41 @@ export function wasOnItsWay({ worker, at }: Call, thaws: readonly Thaw[]): boole
  * Questions that reached the double though their answer was safe in a checkpoint of the same run by then: who asks
  * again after the note of it, and before one that it was dropped. The clock of both is that of this machine.
  */
-async function askedAgain({ db, calls, thaws }: Evidence): Promise<readonly unknown[]> {
+async function askedAgain({ db, calls, thaws, lagMs }: Evidence): Promise<readonly unknown[]> {
   const { rows } = await db.query(
     "select run, node, is_gone, extract(epoch from at)::float8 * 1000 as at from chaos.answers order by at",
   );
   const notes = Map.groupBy(rows, ({ run, node }) => `${run} ${node}`);
-  return calls.filter((call) => {
-    const { run, node, at } = call;
-    const before = notes.get(`${run} ${node}`)?.filter((note) => note.at < at);
-    return before?.at(-1)?.is_gone === false && !wasOnItsWay(call, thaws);
+  const again = calls.flatMap((call) => {
+    const saved = notes.get(`${call.run} ${call.node}`)?.findLast((note) => note.at < call.at);
+    return saved?.is_gone === false && !wasOnItsWay(call, thaws) ? [{ ...call, saved: saved.at }] : [];
   });
+  const cases = again.map(async (call) => {
+    const lost = await lostAt(db, call);
+    return lost !== null && call.at - lost < lagMs ? [] : [{ ...call, life: await lifeOf(db, call.run) }];
+  });
+  return (await Promise.all(cases)).flat();
+}
+
+/** When the process that asks last lost its lease of the run, or null where it never did. */
+async function lostAt(db: Db, { run, worker, at }: Call): Promise<number | null> {
+  const { rows } = await db.query(
+    `select extract(epoch from max(at))::float8 * 1000 as at
+     from chaos.transitions
+     where run = $1 and was = 'running' and chaos.is_of(holder, $2) and at < to_timestamp($3::float8 / 1000)`,
+    [run, worker, at],
+  );
+  return rows[0].at;
+}
+
+/** What happened to a run, for whoever looks for the reason. */
+async function lifeOf(db: Db, run: string): Promise<unknown> {
+  const { rows } = await db.query(
+    `select became, pid, error_code, extract(epoch from at)::float8 * 1000 as at
+     from chaos.transitions where run = $1 order by seq`,
+    [run],
+  );
+  return rows.map(({ became, pid, error_code, at }) => [became, pid, error_code, at].join(" "));
 }
 
 async function uncompleted({ db, work }: Evidence): Promise<readonly unknown[]> {

@@ -18,6 +18,7 @@ export type Theatre = {
   readonly pool: Pool;
   readonly work: Work;
   readonly leaseMs: number;
+  readonly lagMs: number;
   close(): Promise<void>;
 };
 
@@ -35,11 +36,13 @@ export type TheatreOptions = {
   /** The size of the disk of the database, where it is to be small enough to be filled up. */
   readonly smallDiskMb?: number;
   readonly logLevel?: string;
+  /** How long a question may be on its way to the double, in milliseconds. Defaults to 200. */
+  readonly lagMs?: number;
 };
 
 export async function openTheatre(options: TheatreOptions): Promise<Theatre> {
   const { seed, workers, slots, leaseMs, tenants, entitiesPerTenant, troubles, thinksMs } = options;
-  const { smallDiskMb, logLevel = "fatal" } = options;
+  const { smallDiskMb, logLevel = "fatal", lagMs = 200 } = options;
   const double = await startDouble({ seed, troubles, thinksMs });
   const postgres = await startPostgres(smallDiskMb === undefined ? {} : { smallDiskMb });
   await observe(postgres.url);
@@ -54,6 +57,7 @@ export async function openTheatre(options: TheatreOptions): Promise<Theatre> {
     pool,
     work,
     leaseMs,
+    lagMs,
     async close() {
       await crew.dismiss();
       await pool.end();
@@ -156,8 +160,8 @@ async function somebodyAtWork({ pool, crew }: Theatre): Promise<number> {
   }).then(({ at }) => at);
 }
 
-export function evidenceOf({ pool, work, double, crew }: Theatre): Evidence {
-  return { db: pool, work, calls: double.calls, deaths: crew.deaths, thaws: crew.thaws };
+export function evidenceOf({ pool, work, double, crew, lagMs }: Theatre): Evidence {
+  return { db: pool, work, calls: double.calls, deaths: crew.deaths, thaws: crew.thaws, lagMs };
 }
 
 /** Sees work go on, waits until there is none left, and judges. */
@@ -188,7 +192,7 @@ async function resumedMs({ pool, work, crew }: Theatre): Promise<number> {
     const times = crew.members.map((member) => claimed.get(String(member.pid())));
     if (times.every((at) => at !== undefined)) return Math.round(Math.max(...times) - since);
     if (Date.now() - since > patienceMs) throw new Error("a worker claims nothing any more");
-    await delay(100);
+    await delay(200);
   }
 }
 

@@ -134,7 +134,7 @@ export function planWork({ pool, seed, tenants, entitiesPerTenant, models }: Wor
       await steps[name]?.(`step ${n}`);
       return name;
     },
-    nudge: (what) => take(someOf(`nudge ${what}`, 4)),
+    nudge: (what) => take(someOf(`nudge ${what}`, 2)),
     async resumeAll() {
       await resumeTenants();
       await resumePipelines();

@@ -58,7 +58,7 @@ export function newModel(keys: readonly ModelKey[]): Model {
 }
 
 /** What the model cannot explain. */
-export class Unexplained extends Error {}
+class Unexplained extends Error {}
 
 export function explained(fact: boolean, claim: string): void {
   if (!fact) throw new Unexplained(`the model does not explain that ${claim}`);
