@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { failAttempt } from "../../src/ledger/attempt.ts";
+import type { ClaimedRun } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { type EntityKey, upsertEntities } from "../../src/store/entities.ts";
 import { run, type Said } from "../support/cli.ts";
@@ -13,6 +14,7 @@ import { claimed } from "../support/ledger.ts";
 let database: TestDatabase;
 let settings: Record<string, string>;
 let weir: EntityKey;
+let lost: ClaimedRun;
 const tenant = randomUUID();
 
 beforeAll(async () => {
@@ -41,7 +43,7 @@ beforeAll(async () => {
     retryInMs: null,
     counts: true,
   };
-  const lost = await claimed(pool, { ...weir, pipeline: "dialog-mood" });
+  lost = await claimed(pool, { ...weir, pipeline: "dialog-mood" });
   await failAttempt(pool, lost, { ...failure, usage: { ...noUsage, model_calls: 2, cost_usd: 0.0123 } });
 });
 
@@ -228,8 +230,7 @@ describe("dead-letters", () => {
 
 describe("checkpoints", () => {
   test("tells what they take up, by pipeline and by run, and when that is freed", async () => {
-    const failed = await json("runs", "--status", "failed");
-    const thread_id = failed[0].id;
+    const thread_id = lost.id;
     const { pool } = database;
     await pool.query(
       "insert into checkpoints (thread_id, checkpoint_id, checkpoint) values ($1, 'c', $2), ('a thread of nobody', 'c', '{}')",
