@@ -29,7 +29,7 @@ export async function bench({ minutes = 5, only }: BenchOptions) {
     machine: machine(),
     postgres: server,
     settings: {
-      loregraph: "one worker of 50 slots, each run ended on its own; a claim's own commit waits for no disk",
+      loregraph: "one worker of 50 slots, runs ended in groups; a claim's own commit waits for no disk",
       "pg-boss 12.35.0": "two loops of fetch (batchSize 50) and complete of the batch",
     },
     ...measured,

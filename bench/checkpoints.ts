@@ -46,7 +46,7 @@ function grid(): readonly Case[] {
 
 /** Enough for a second or so. */
 function runsOf({ nodes, kB }: Case): number {
-  return Math.max(50, Math.round(1_000 / (2 + nodes + kB / 10)) * 2);
+  return Math.max(50, Math.round(400 / (2 + nodes + kB / 10)) * 2);
 }
 
 function summary(costs: ReadonlyMap<string, readonly Cost[]>) {

@@ -11,11 +11,10 @@ import type { BlobRow, CheckpointRow, Dumped, Rows, WriteRow } from "./rows.ts";
  */
 export async function writeRowsOf(db: Db, threads: readonly Rows[]): Promise<ReadonlySet<string>> {
   const fenced = threads.some(({ attempt }) => attempt !== undefined);
-  const { rows } = await db.query({
-    name: fenced ? "loregraph-write-fenced" : "loregraph-write",
-    text: fenced ? fencedSql : openSql,
-    values: [...(fenced ? leasesOf(threads) : []), ...columnsOf(threads)],
-  });
+  const columns = columnsOf(threads);
+  const { rows } = fenced
+    ? await db.query(fencedSql, [...leasesOf(threads), ...columns])
+    : await db.query({ name: "write-checkpoints", text: openSql, values: [...columns] });
   return new Set(rows.map((row) => Written.parse(row).thread_id));
 }
 
@@ -171,6 +170,7 @@ const openSql = `
   with writable as materialized (select thread_id from unnest($1::text[]) as given (thread_id)),
   ${insertSql(0)}`;
 
+// Planned anew each time: a plan that was made while there were few runs would read all of them when there are many.
 // A share lock on the run: whoever takes its lease away waits until the rows are committed, so there is no gap between
 // the check and the write. Sorted, so that two processes that lock the same runs do it in the same order.
 const fencedSql = `
