@@ -2,16 +2,19 @@ import { type Case, type Cost, measure } from "./checkpoints/measure.ts";
 import { contenders, type Durability } from "./checkpoints/savers.ts";
 import { type BenchOptions, machine, packageVersion, spread, withDatabase } from "./support.ts";
 
-const nodes = [1, 5, 20];
+const nodes = [1, 5, 20] as const;
 const sizes = [1, 4, 50, 500];
 const durabilities: readonly Durability[] = ["async", "sync", "exit"];
 
 /** The case that the goals are set for. */
 const goal: Case = { nodes: 5, kB: 4, durability: "async" };
 
-/** What a checkpointer costs a graph that does nothing else, beside the others, all in one run and interleaved. */
+/**
+ * What a checkpointer costs a graph that does nothing else, beside the others, all in one run and interleaved. `only`
+ * is `goal`, or the numbers of nodes to measure.
+ */
 export async function bench({ rounds, only }: BenchOptions) {
-  const cases = only === "goal" ? [goal] : grid();
+  const cases = only === "goal" ? [goal] : grid(only?.split(",").map(Number) ?? nodes);
   return await withDatabase(async ({ pool, postgres }) => {
     const measured = [];
     for (const of of cases) {
@@ -38,9 +41,9 @@ export async function bench({ rounds, only }: BenchOptions) {
   });
 }
 
-function grid(): readonly Case[] {
+function grid(counts: readonly number[]): readonly Case[] {
   return durabilities.flatMap((durability) =>
-    nodes.flatMap((count) => sizes.map((kB) => ({ nodes: count, kB, durability }))),
+    counts.flatMap((count) => sizes.map((kB) => ({ nodes: count, kB, durability }))),
   );
 }
 

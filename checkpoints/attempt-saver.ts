@@ -25,6 +25,8 @@ export type AttemptSaverOptions = {
   readonly holds: boolean;
   /** Told when a write found the lease lost. */
   readonly onLost?: () => void;
+  /** Told of what Postgres refused when it was saved in the background: an attempt after this one does more again. */
+  readonly onRefused?: (error: unknown) => void;
   /** A node that took this long is saved as soon as it has ended, in milliseconds. Defaults to 100. */
   readonly longMs?: number;
   /** Finished work is saved after this long at the latest, in milliseconds. Defaults to 500. */
@@ -56,7 +58,7 @@ export class AttemptSaver extends CheckpointSaver {
     super(writer);
     this.#writer = writer;
     this.#attempt = attempt;
-    this.#options = { onLost: () => {}, longMs: 100, holdMs: 500, ...options };
+    this.#options = { onLost: () => {}, onRefused: () => {}, longMs: 100, holdMs: 500, ...options };
   }
 
   // LangGraph stores nothing of the metadata that a graph is invoked with, so the stamp is added here.
@@ -116,6 +118,9 @@ export class AttemptSaver extends CheckpointSaver {
   override async deleteThread(): Promise<void> {
     this.#held = nothing;
     await this.#sending;
+    this.#held = nothing; // what could not be sent was held again
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     await insisting(() => deleteOwnCheckpoints(this.#writer.pool, this.#attempt));
   }
 
@@ -161,9 +166,10 @@ export class AttemptSaver extends CheckpointSaver {
     }, ms);
   }
 
-  /** A database that is away is waited for: what is held is held on. */
+  /** A database that is away is waited for. What it refuses is not sent again: it would be refused again. */
   #sendAgain(error: unknown): void {
-    if (!isLost(error)) this.#sendIn(this.#options.holdMs);
+    if (isAway(error)) this.#sendIn(this.#options.holdMs);
+    else if (!isLost(error)) this.#options.onRefused(error);
   }
 
   async #sendHeld(): Promise<void> {
@@ -173,7 +179,7 @@ export class AttemptSaver extends CheckpointSaver {
     try {
       await this.write(this.#rowsOf(sending));
     } catch (error) {
-      if (!this.#stopped) this.#held = withOlder(this.#held, sending);
+      if (!this.#stopped && isAway(error)) this.#held = withOlder(this.#held, sending);
       throw error;
     }
     for (const { ns, id } of sending.checkpoints.values()) this.#parents.set(ns, id);
@@ -196,4 +202,8 @@ export class AttemptSaver extends CheckpointSaver {
 
 function isLost(error: unknown): boolean {
   return error instanceof LoregraphError && error.code === "LEASE_LOST";
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof LoregraphError && error.code === "DATABASE_UNAVAILABLE";
 }

@@ -2,8 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { isConnectionError, orUnavailable } from "../src/db.ts";
 
 /**
- * A lost connection must not end a graph that may be waiting for a costly answer: five tries, over three seconds, and
- * then DATABASE_UNAVAILABLE.
+ * A lost connection must not end a graph that may be waiting for a costly answer: five tries, with three seconds
+ * of waiting between them, and then DATABASE_UNAVAILABLE.
  */
 export async function insisting<Value>(work: () => Promise<Value>): Promise<Value> {
   for (let tries = 1; ; tries++) {

@@ -113,7 +113,8 @@ export async function writeRows(
 
 async function dump(serde: SerializerProtocol, value: unknown): Promise<Dumped> {
   const [type, bytes] = await serde.dumpsTyped(value);
-  return { type, bytes };
+  // Bytes come back as they were given: a copy, since a node may go on writing into them.
+  return { type, bytes: bytes === value ? new Uint8Array(bytes) : bytes };
 }
 
 /** How much these rows weigh, in bytes, more or less. */

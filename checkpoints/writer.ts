@@ -35,7 +35,7 @@ export class CheckpointWriter {
   #inFlight = 0;
   #scheduled = false;
   readonly #busy = new Set<string>();
-  #room: (() => void)[] = [];
+  #room: { readonly weight: number; readonly enter: () => void }[] = [];
 
   constructor(pool: Pool, { statements = 2, queueBytes = 64 * 2 ** 20 }: WriterOptions = {}) {
     this.pool = pool;
@@ -44,21 +44,34 @@ export class CheckpointWriter {
   }
 
   /**
-   * Resolves when the rows are committed. A lost connection is tried again for three seconds. Throws LEASE_LOST where
+   * Resolves when the rows are committed. A lost connection is tried again, five times. Throws LEASE_LOST where
    * the attempt no longer holds its run, and DATABASE_UNAVAILABLE; nothing is written then.
    */
   async write(rows: Rows): Promise<void> {
     const weight = weightOf(rows);
-    while (this.#queued > 0 && this.#queued + weight > this.#queueBytes) await this.#untilRoom();
+    if (this.#room.length > 0 || !this.#fits(weight)) await this.#untilRoom(weight);
+    else this.#queued += weight;
     const done = Promise.withResolvers<void>();
     this.#queue.push({ rows, weight, done });
-    this.#queued += weight;
     this.#schedule();
     await done.promise;
   }
 
-  async #untilRoom(): Promise<void> {
-    await new Promise<void>((resolve) => this.#room.push(resolve));
+  #fits(weight: number): boolean {
+    return this.#queued === 0 || this.#queued + weight <= this.#queueBytes;
+  }
+
+  /** Whoever came first enters first. */
+  async #untilRoom(weight: number): Promise<void> {
+    await new Promise<void>((enter) => this.#room.push({ weight, enter }));
+  }
+
+  #letIn(): void {
+    for (let next = this.#room[0]; next && this.#fits(next.weight); next = this.#room[0]) {
+      this.#room.shift();
+      this.#queued += next.weight;
+      next.enter();
+    }
   }
 
   /** In the next turn, so that what is put in this one goes together. */
@@ -107,7 +120,7 @@ export class CheckpointWriter {
       this.#busy.delete(rows.thread_id);
       this.#queued -= weight;
     }
-    for (const enter of this.#room.splice(0)) enter();
+    this.#letIn();
     this.#schedule();
   }
 

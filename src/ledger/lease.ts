@@ -3,10 +3,18 @@ import { type Db, many } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import type { Lease } from "./run.ts";
 
-const Renewed = z.object({ lease_token: z.guid(), cancel_requested: z.boolean() });
+const Renewed = z.object({
+  lease_token: z.guid(),
+  cancel_requested: z.boolean(),
+  /** Does it hold for longer now? Not where somebody has just locked its run. */
+  is_renewed: z.boolean(),
+});
 export type Renewed = z.infer<typeof Renewed>;
 
-/** Renews leases. A lease that is missing from the answer was lost: its attempt must end. */
+/**
+ * Renews leases, and waits for none: a run that somebody has locked is left for the next time, and keeps none of the
+ * others waiting. A lease that is missing from the answer was lost: its attempt must end.
+ */
 export async function renewLeases(
   db: Db,
   leases: readonly Lease[],
@@ -37,11 +45,19 @@ export function leaseColumns(leases: readonly Lease[]): readonly [string[], stri
 }
 
 const renewSql = `
-  with held as materialized (${lockedLeases(givenLeases)})
-  update pipeline_runs run set lease_expires_at = now() + $4 * interval '1 millisecond'
-  from held
-  where run.tenant_id = held.tenant_id and run.id = held.id
-  returning run.lease_token, run.cancel_requested_at is not null as cancel_requested`;
+  with held as materialized (${lockedLeases(givenLeases)} skip locked),
+  renewed as (
+    update pipeline_runs run set lease_expires_at = now() + $4 * interval '1 millisecond'
+    from held
+    where run.tenant_id = held.tenant_id and run.id = held.id
+    returning run.lease_token, run.cancel_requested_at is not null as cancel_requested
+  )
+  select lease_token, cancel_requested, true as is_renewed from renewed
+  union all
+  select run.lease_token, run.cancel_requested_at is not null, false
+  from ${givenLeases}
+  join pipeline_runs run on (run.tenant_id, run.id, run.lease_token) = (given.tenant_id, given.id, given.lease_token)
+  where run.lease_token not in (select lease_token from held)`;
 
 /** What a run that nobody runs any more no longer has. */
 export const unleased =

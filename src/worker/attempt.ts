@@ -1,4 +1,3 @@
-import { z } from "zod";
 import { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
 import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { orUnavailable } from "../db.ts";
@@ -15,7 +14,7 @@ import type { Context } from "./context.ts";
 import type { Ended } from "./ended.ts";
 import { endingOf, type GraphEnding, Stop } from "./ending.ts";
 import { invokeGraph } from "./invoke.ts";
-import { safely } from "./loop.ts";
+import { kindOf, safely } from "./loop.ts";
 import { gone } from "./settled.ts";
 import type { SharedContext } from "./together.ts";
 import { readerFor, stampOf } from "./tools.ts";
@@ -32,8 +31,7 @@ export async function runAttempt(
   const started = performance.now();
   const pipeline = pipelineOf(context, run);
   const lent = lendModels(context, run);
-  using kept = new DisposableStack();
-  const { entity, ending } = await tryRun(context, { run, pipeline, lent, kept }, stop);
+  const { entity, ending } = await tryRun(context, { run, pipeline, lent }, stop);
   const ended = { run, pipeline, entity, ending, usage: lent.usage() };
   const committed = await commitEnding(context, ended, stop.signal);
   await deleteAtOnce(context, { run, pipeline }, committed.ending);
@@ -71,13 +69,7 @@ function lendModels({ models, pool, sure }: Context, run: ClaimedRun): Lent {
   });
 }
 
-type Work = {
-  readonly run: ClaimedRun;
-  readonly pipeline: Pipeline;
-  readonly lent: Lent;
-  /** What is to be kept until the ending is committed. */
-  readonly kept: DisposableStack;
-};
+type Work = { readonly run: ClaimedRun; readonly pipeline: Pipeline; readonly lent: Lent };
 type Tried = Pick<Ended, "entity" | "ending">;
 
 async function tryRun(context: SharedContext, work: Work, stop: AbortController): Promise<Tried> {
@@ -101,7 +93,7 @@ async function readSubject({ together }: SharedContext, { run, pipeline }: Work)
 
 async function runGraph(
   context: SharedContext,
-  { run, pipeline, entity, stored, lent, kept }: Work & Subject & { readonly entity: Entity },
+  { run, pipeline, entity, stored, lent }: Work & Subject & { readonly entity: Entity },
   stop: AbortController,
 ): Promise<GraphEnding> {
   const { pool, models } = context;
@@ -111,7 +103,8 @@ async function runGraph(
 
   await noteStart(context, run, stamp);
   const saver = saverFor(context, { run, pipeline }, stampKey(stamp), stop);
-  kept.defer(() => saver.stop());
+  // Before the ending is committed: a checkpoint that waited behind that would hold up those beside it.
+  using _ = { [Symbol.dispose]: () => saver.stop() };
   const result = await invokeGraph({
     pipeline,
     tools: { model: lent.model, embed: lent.embed, read },
@@ -123,7 +116,6 @@ async function runGraph(
     signal: stop.signal,
   });
   if (result.kind === "waiting") return result;
-  assertKnownEvents(pipeline, result.answer);
   return { ...result, stamp };
 }
 
@@ -134,7 +126,7 @@ async function noteStart({ together }: SharedContext, run: ClaimedRun, stamp: St
 }
 
 function saverFor(
-  { checkpoints }: Context,
+  { checkpoints, log }: Context,
   { run, pipeline }: Pick<Work, "run" | "pipeline">,
   stamp: string,
   stop: AbortController,
@@ -145,17 +137,6 @@ function saverFor(
     resumable: run.claimed_before,
     holds: durability === "async" && !history,
     onLost: () => stop.abort(new Stop("lease lost")),
+    onRefused: (error) => log.error({ kind: kindOf(error) }, "checkpoint-refused"),
   });
-}
-
-const Events = z.array(z.object({ event: z.string() })).default([]);
-
-function assertKnownEvents({ name, emits }: Pipeline, answer: Record<string, unknown>): void {
-  const unknown = Events.parse(answer.events).find(({ event }) => !emits.includes(event));
-  if (unknown === undefined) return;
-  const announced = emits.join(", ") || "none";
-  throw new LoregraphError(
-    "EVENT_UNKNOWN",
-    `${name}: expected an event that it announces (${announced}), got: ${unknown.event}`,
-  );
 }

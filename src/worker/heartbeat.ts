@@ -73,7 +73,7 @@ export class Heartbeat {
     const held = await renewLeases(this.#pool, leases, leaseMs);
     const kept = new Set(held.map(({ lease_token }) => lease_token));
     const cancelled = new Set(held.filter((l) => l.cancel_requested).map((l) => l.lease_token));
-    slots.renew(kept, sentAt);
+    slots.renew(new Set(held.filter((l) => l.is_renewed).map((l) => l.lease_token)), sentAt);
     slots.stop("lease lost", ({ lease_token }) => asked.has(lease_token) && !kept.has(lease_token));
     slots.stop("cancelled", ({ lease_token }) => cancelled.has(lease_token));
   }

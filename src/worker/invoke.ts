@@ -28,18 +28,22 @@ export type Result =
  *
  * A later attempt goes on after the last finished step; one whose graph had already finished gets the same answer
  * without running it. Where the checkpoint was made by another stamp (pipeline version, model, prompts or input), it
- * is dropped and the graph starts over. The answer is checked against the promised schema: ANSWER_INVALID. Then its
- * checkpoints go too: the next attempt would only answer the same.
+ * is dropped and the graph starts over. The answer is checked against the promised schema, ANSWER_INVALID, and its
+ * events against those that are announced, EVENT_UNKNOWN. Then its checkpoints go too.
  */
 export async function invokeGraph(invocation: Invocation): Promise<Result> {
   try {
     return await resumeOrRun(invocation);
   } catch (error) {
-    const broken = error instanceof LoregraphError && error.code === "ANSWER_INVALID";
-    if (broken) await invocation.saver.deleteThread();
+    if (isRefused(error)) await invocation.saver.deleteThread();
     else await saveFinished(invocation);
     throw error;
   }
+}
+
+/** The next attempt would only answer the same. */
+function isRefused(error: unknown): boolean {
+  return error instanceof LoregraphError && ["ANSWER_INVALID", "EVENT_UNKNOWN"].includes(error.code);
 }
 
 /** How long an attempt that was told to stop may take to save what it had finished, in milliseconds. */
@@ -71,7 +75,7 @@ async function resumeOrRun(invocation: Invocation): Promise<Result> {
   const values = await untilAborted(work, signal);
   const question = questionIn(values);
   if (question === undefined) return { kind: "answered", answer: checkedAnswer(pipeline, values) };
-  await saver.flush();
+  await untilAborted(saver.flush(), signal);
   return { kind: "waiting", question: question.value };
 }
 
@@ -106,7 +110,20 @@ async function invokeNamingNode(work: Promise<unknown>, pipeline: Pipeline): Pro
 function checkedAnswer(pipeline: Pipeline, values: unknown): Record<string, unknown> {
   const parsed = pipeline.output.safeParse(values);
   if (!parsed.success) throw answerInvalid(pipeline, "its answer is not what it promised", parsed.error);
+  assertKnownEvents(pipeline, parsed.data);
   return { ...parsed.data };
+}
+
+const Events = z.array(z.object({ event: z.string() })).default([]);
+
+function assertKnownEvents({ name, emits }: Pipeline, answer: Record<string, unknown>): void {
+  const unknown = Events.parse(answer.events).find(({ event }) => !emits.includes(event));
+  if (unknown === undefined) return;
+  const announced = emits.join(", ") || "none";
+  throw new LoregraphError(
+    "EVENT_UNKNOWN",
+    `${name}: expected an event that it announces (${announced}), got: ${unknown.event}`,
+  );
 }
 
 function answerInvalid({ name }: Pipeline, what: string, cause: z.core.$ZodError): LoregraphError {

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
 import { openPool } from "../../src/db.ts";
 import { succeedRun } from "../../src/ledger/attempt.ts";
 import { reapExpired } from "../../src/ledger/reap.ts";
@@ -78,6 +79,32 @@ test("what is put is what is saved, even where a node changes it afterwards", as
   const tuple = await saver.getTuple({ configurable: { thread_id: run.id } });
 
   expect(tuple?.checkpoint.channel_values).toEqual({ list: ["as it was"] });
+});
+
+test("bytes are saved as they were put, even where a node goes on writing into them", async () => {
+  const run = await claimed(database.pool);
+  const saver = saverOf(database.pool, run, { longMs: never, holdMs: never });
+  const bytes = Uint8Array.from([1, 2]);
+  await putValues(saver, run.id, { bytes });
+  bytes[0] = 9;
+  const tuple = await saver.getTuple({ configurable: { thread_id: run.id } });
+
+  expect(Buffer.from(z.instanceof(Uint8Array).parse(tuple?.checkpoint.channel_values.bytes))).toEqual(
+    Buffer.from([1, 2]),
+  );
+});
+
+test("what Postgres refuses is told once, and what comes after it is saved", async () => {
+  const run = await claimed(database.pool);
+  const refused = Promise.withResolvers<unknown>();
+  const saver = saverOf(database.pool, run, { longMs: 0, onRefused: refused.resolve });
+  const first = await putValues(saver, run.id, { "a channel with a NUL \0": "a" });
+  await putTask(saver, run.id, first, ["text", "b"]);
+  expect(await refused.promise).toMatchObject({ code: "22P05" });
+  await putValues(saver, run.id, { text: "b" });
+  await saver.flush();
+
+  expect(await rowsOf(database.pool, run.id)).toEqual([1, 1, 0]);
 });
 
 test("a first attempt reads nothing before something was put", async () => {

@@ -151,6 +151,18 @@ test("whoever brings more than the queue holds waits until there is room", async
   expect(asked).toHaveLength(12);
 });
 
+test("a small put does not overtake a large one of its thread that waits for room", async () => {
+  const { saver } = counting({ statements: 1, queueBytes: 100_000 });
+  const id = randomUUID();
+  const checkpoint = await putValues(saver, id, { text: "a" });
+  const large = (fill: string) => putTask(saver, id, checkpoint, ["__error__", fill.repeat(90_000)]);
+  await Promise.all([large("x"), large("y"), putTask(saver, id, checkpoint, ["__error__", "the last"])]);
+
+  expect((await saver.getTuple({ configurable: { thread_id: id } }))?.pendingWrites).toEqual([
+    ["task", "__error__", "the last"],
+  ]);
+});
+
 test("values of half a megabyte come back as they were", async () => {
   const { saver } = counting();
   const id = randomUUID();

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import type { Db } from "../../src/db.ts";
+import { type Db, transaction } from "../../src/db.ts";
 import {
   endCancelled,
   type Failure,
@@ -96,6 +96,21 @@ describe("renewing", () => {
     expect(Number((await runOf(database.pool, kept)).lease_expires_at) - Date.now()).toBeGreaterThan(
       3_600_000,
     );
+  });
+
+  test("waits for no run that somebody has locked: the others are renewed, and its lease is not taken for lost", async () => {
+    const [locked, free] = [await claimed(database.pool), await claimed(database.pool)];
+    await transaction(database.pool, async (db) => {
+      await db.query("select from pipeline_runs where id = $1 for update", [locked.id]);
+      const renewed = await renewLeases(database.pool, [locked, free], 60_000);
+
+      expect(new Map(renewed.map((lease) => [lease.lease_token, lease.is_renewed]))).toEqual(
+        new Map([
+          [locked.lease_token, false],
+          [free.lease_token, true],
+        ]),
+      );
+    });
   });
 
   test("a worker that holds the run again does not renew the lease that it lost", async () => {
@@ -358,7 +373,6 @@ test("a usage that lacks a field is refused, and the run goes on", async () => {
 
 describe("who holds several leases, in whichever order, waits for another and never both for each other", () => {
   const deeds: Readonly<Record<string, (db: Db, leases: readonly ClaimedRun[]) => Promise<unknown>>> = {
-    renewing: (db, leases) => renewLeases(db, leases, 60_000),
     releasing: (db, leases) => releaseRuns(db, leases),
     starting: (db, leases) =>
       startAttempts(
