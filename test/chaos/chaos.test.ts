@@ -71,7 +71,7 @@ test("a broken promise is seen", { timeout: 60_000 }, async () => {
 });
 
 const anyRun =
-  "(select id from loregraph.pipeline_runs where status = 'success' and pipeline = 'chain' limit 1)";
+  "(select id from loregraph.pipeline_runs where outcome = 'completed' and pipeline = 'chain' limit 1)";
 const misdeeds = {
   "no run ends twice": `
     insert into chaos.transitions (tenant_id, run, pipeline, was, became)
