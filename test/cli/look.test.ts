@@ -242,7 +242,9 @@ describe("checkpoints", () => {
 
     expect(out).toMatch(/\ndialog-mood +1 +1 +[\d.]+ k?B +0 B +0 B +[\d.]+ k?B\n/);
     expect(out).toMatch(/\n\(no run\) +1 +1 /);
-    expect(out).toMatch(new RegExp(`\n${thread_id} +dialog-mood +(failed|pending) +1 +.+ +not while (failed|pending)`));
+    expect(out).toMatch(
+      new RegExp(`\n${thread_id} +dialog-mood +(failed|pending) +1 +.+ +not while (failed|pending)`),
+    );
     expect(answer).toEqual({
       pipelines: [
         expect.objectContaining({ pipeline: "dialog-mood", runs: 1, checkpoints: 1, due_bytes: 0 }),
