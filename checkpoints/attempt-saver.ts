@@ -12,8 +12,8 @@ import type { Attempt } from "./attempt.ts";
 import { deleteOwnCheckpoints } from "./delete.ts";
 import { type Held, isNothing, nothing, withCheckpoint, withOlder, withWrites } from "./held.ts";
 import { insisting } from "./insist.ts";
-import { blobRows, checkpointRow, type Rows, writeRows } from "./rows.ts";
-import { CheckpointSaver, checkpointOf, configAt, placeOf } from "./saver.ts";
+import type { Rows } from "./rows.ts";
+import { CheckpointSaver, placeOf } from "./saver.ts";
 import type { CheckpointWriter } from "./writer.ts";
 
 export type AttemptSaverOptions = {
@@ -44,6 +44,7 @@ export class AttemptSaver extends CheckpointSaver {
   readonly #writer: CheckpointWriter;
   readonly #attempt: Attempt;
   readonly #options: Required<AttemptSaverOptions>;
+  #holds: boolean;
   #held: Held = nothing;
   #sending: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
@@ -58,6 +59,7 @@ export class AttemptSaver extends CheckpointSaver {
     super(writer);
     this.#writer = writer;
     this.#attempt = attempt;
+    this.#holds = options.holds;
     this.#options = { onLost: () => {}, onRefused: () => {}, longMs: 100, holdMs: 500, ...options };
   }
 
@@ -68,36 +70,22 @@ export class AttemptSaver extends CheckpointSaver {
     metadata: CheckpointMetadata,
     versions: ChannelVersions,
   ): Promise<RunnableConfig> {
-    const place = placeOf(config);
-    if (this.#stopped) return configAt(place, checkpoint.id);
+    this.#steps.set(placeOf(config).ns, performance.now());
+    // A channel that keeps what was written to it, and no value, is read back from the checkpoints before: all are needed.
+    if ("delta_writes_versioned" in metadata) this.#holds = false;
     const stamped = { ...metadata, stamp: this.#options.stamp };
-    this.#steps.set(place.ns, performance.now());
-    if (!this.#mayHold(metadata)) {
-      await this.flush();
-      return await super.put(config, checkpoint, stamped, versions);
-    }
-    const [row, blobs] = await Promise.all([
-      checkpointRow(this.serde, place, checkpoint, stamped),
-      blobRows(this.serde, place, checkpoint, versions),
-    ]);
-    if (!this.#parents.has(place.ns)) this.#parents.set(place.ns, place.checkpoint_id ?? null);
-    this.#held = withCheckpoint(this.#held, row, blobs);
-    return configAt(place, checkpoint.id);
+    return await super.put(config, checkpoint, stamped, versions);
   }
 
   override async putWrites(
     config: RunnableConfig,
     writes: PendingWrite[],
     taskId: string,
-    taskPath = "",
+    taskPath?: string,
   ): Promise<void> {
-    if (this.#stopped) return;
-    if (!this.#options.holds) return await super.putWrites(config, writes, taskId, taskPath);
-    const place = checkpointOf(config);
-    const took = performance.now() - (this.#steps.get(place.ns) ?? this.#began);
-    const rows = await writeRows(this.serde, place, writes, { id: taskId, path: taskPath });
-    this.#held = withWrites(this.#held, rows);
-    this.#sendIn(took >= this.#options.longMs ? 0 : this.#options.holdMs);
+    const took = performance.now() - (this.#steps.get(placeOf(config).ns) ?? this.#began);
+    await super.putWrites(config, writes, taskId, taskPath);
+    if (this.#holds) this.#sendIn(took >= this.#options.longMs ? 0 : this.#options.holdMs);
   }
 
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
@@ -144,18 +132,29 @@ export class AttemptSaver extends CheckpointSaver {
     this.#held = nothing;
   }
 
+  /** Holds the rows, or resolves when they are committed. */
   protected override async write(rows: Rows): Promise<void> {
+    if (this.#stopped) return;
+    if (this.#holds) return this.#hold(rows);
+    await this.flush();
+    await this.#send(rows);
+  }
+
+  #hold({ checkpoints, blobs, writes }: Rows): void {
+    for (const row of checkpoints) {
+      if (!this.#parents.has(row.ns)) this.#parents.set(row.ns, row.parent);
+      this.#held = withCheckpoint(this.#held, row, blobs);
+    }
+    this.#held = withWrites(this.#held, writes);
+  }
+
+  async #send(rows: Rows): Promise<void> {
     try {
-      await super.write(rows, this.#attempt);
+      await this.#writer.write({ ...rows, attempt: this.#attempt });
     } catch (error) {
       if (isLost(error)) this.#options.onLost();
       throw error;
     }
-  }
-
-  // A channel that keeps what was written to it, and no value, is read back from the checkpoints before: all are needed.
-  #mayHold(metadata: CheckpointMetadata): boolean {
-    return this.#options.holds && !("delta_writes_versioned" in metadata);
   }
 
   #sendIn(ms: number): void {
@@ -177,7 +176,7 @@ export class AttemptSaver extends CheckpointSaver {
     if (isNothing(sending)) return;
     this.#held = nothing;
     try {
-      await this.write(this.#rowsOf(sending));
+      await this.#send(this.#rowsOf(sending));
     } catch (error) {
       if (!this.#stopped && isAway(error)) this.#held = withOlder(this.#held, sending);
       throw error;

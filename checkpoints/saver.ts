@@ -11,7 +11,6 @@ import {
 } from "@langchain/langgraph-checkpoint";
 import { z } from "zod";
 import { openPool } from "../src/db.ts";
-import type { Attempt } from "./attempt.ts";
 import { deleteCheckpoints } from "./delete.ts";
 import { insisting } from "./insist.ts";
 import { tupleOf } from "./load.ts";
@@ -95,9 +94,9 @@ export class CheckpointSaver extends BaseCheckpointSaver {
     return Math.floor(current ?? 0) + 1 + fraction();
   }
 
-  /** Resolves when the rows are committed. Throws LEASE_LOST and DATABASE_UNAVAILABLE. */
-  protected async write(rows: Rows, attempt?: Attempt): Promise<void> {
-    await this.#writer.write(attempt ? { ...rows, attempt } : rows);
+  /** Resolves when the rows are committed. Throws DATABASE_UNAVAILABLE. */
+  protected async write(rows: Rows): Promise<void> {
+    await this.#writer.write(rows);
   }
 
   async #read(asked: Asked): Promise<readonly StoredCheckpoint[]> {
@@ -131,14 +130,14 @@ export function placeOf({ configurable }: RunnableConfig): Place {
 }
 
 /** Throws where the config names no checkpoint, too. */
-export function checkpointOf(config: RunnableConfig): Place & { readonly checkpoint_id: string } {
+function checkpointOf(config: RunnableConfig): Place & { readonly checkpoint_id: string } {
   const { checkpoint_id, ...place } = placeOf(config);
   if (checkpoint_id === undefined)
     throw new Error("expected config.configurable.checkpoint_id, got: none; writes belong to a checkpoint");
   return { ...place, checkpoint_id };
 }
 
-export function configAt({ thread_id, ns }: Place, checkpoint_id: string): RunnableConfig {
+function configAt({ thread_id, ns }: Place, checkpoint_id: string): RunnableConfig {
   return { configurable: { thread_id, checkpoint_ns: ns, checkpoint_id } };
 }
 
