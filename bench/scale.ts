@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -51,18 +51,19 @@ async function burnDown(pool: Pool, url: string, count: number, jobs: number): P
   await pool.query("vacuum analyze");
   const workers = await Promise.all(Array.from({ length: count }, () => startWorker(url)));
   const started = performance.now();
-  for (const { child } of workers) child.stdin?.write("go\n");
+  for (const { begin } of workers) begin();
   await Promise.all(workers.map(({ line }) => line()));
   const seconds = (performance.now() - started) / 1_000;
-  await Promise.all(workers.map(({ child }) => once(child, "exit")));
+  await Promise.all(workers.map(({ exited }) => exited));
   return jobs / seconds;
 }
 
-async function startWorker(url: string): Promise<{ child: ChildProcess; line: () => Promise<unknown> }> {
+async function startWorker(url: string) {
   const file = fileURLToPath(new URL("scale/process.ts", import.meta.url));
   const child = spawn(process.execPath, [file, url], { stdio: ["pipe", "pipe", "inherit"] });
+  const exited = once(child, "exit"); // from the start: one may be gone before the others are done
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const line = () => lines.next();
   await line();
-  return { child, line };
+  return { line, exited, begin: () => child.stdin.write("go\n") };
 }
