@@ -4,8 +4,9 @@ import pg from "pg";
 import type { PgBoss } from "pg-boss";
 import type { Pool } from "../src/db.ts";
 import { Worker } from "../src/worker/worker.ts";
+import { contextOf } from "./context.ts";
 import { type BenchOptions, machine, withDatabase } from "./support.ts";
-import { contextOf, enqueueNothing, nothing, pipeline } from "./tenants/loregraph.ts";
+import { enqueueNothing, nothing, pipeline } from "./tenants/loregraph.ts";
 import { addJobs, queue, startBoss } from "./tenants/pg-boss.ts";
 
 const [rate, tenants] = [300, Array.from({ length: 9 }, () => randomUUID())];

@@ -4,14 +4,13 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { Worker as Thread } from "node:worker_threads";
 import { END, START, StateGraph } from "@langchain/langgraph";
-import pino from "pino";
 import { z } from "zod";
-import { CheckpointWriter } from "../checkpoints/writer.ts";
 import type { Pool } from "../src/db.ts";
 import { acceptEntities } from "../src/intake.ts";
 import { openModels } from "../src/models/models.ts";
 import { definePipeline, Entity, type Tools } from "../src/pipeline.ts";
 import { Worker } from "../src/worker/worker.ts";
+import { contextOf } from "./context.ts";
 import { type BenchOptions, machine, spread, withDatabase } from "./support.ts";
 
 const slots = 100;
@@ -55,7 +54,7 @@ function summary(measured: readonly Measured[]) {
 /** Time with the model is counted where it falls into the window, whenever its run began or ended. */
 async function measure(pool: Pool, url: string, kind: "http" | "timer", port: number): Promise<Measured> {
   const busy = new Busy();
-  const context = contextOf(pool, kind, port, busy);
+  const context = waitingContext(pool, kind, port, busy);
   await backlog(pool, context.registry);
   let ended = 0;
   const worker = new Worker(context, { url, concurrency: slots, drainMs: 0, onEnded: () => void ended++ });
@@ -95,7 +94,7 @@ class Busy {
   }
 }
 
-function contextOf(pool: Pool, kind: "http" | "timer", port: number, busy: Busy) {
+function waitingContext(pool: Pool, kind: "http" | "timer", port: number, busy: Busy) {
   let calls = 0;
   const wait = async ({ model }: Tools) => {
     const ms = ++calls % oneIn === 0 ? slow : quick;
@@ -125,15 +124,7 @@ function contextOf(pool: Pool, kind: "http" | "timer", port: number, busy: Busy)
     },
     ...{ timeoutMs: 30_000, prices: undefined },
   });
-  const log = pino({ level: "silent" });
-  return {
-    pool,
-    schema: "loregraph",
-    checkpoints: new CheckpointWriter(pool),
-    registry: new Map([["wait", pipeline]]),
-    models,
-    log,
-  };
+  return contextOf(pool, [pipeline], models);
 }
 
 /** More than the slots can do in the time. */

@@ -1,15 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { END, START, StateGraph } from "@langchain/langgraph";
-import pino from "pino";
 import { z } from "zod";
-import { CheckpointWriter } from "../checkpoints/writer.ts";
 import type { Pool } from "../src/db.ts";
 import { acceptEntities } from "../src/intake.ts";
-import { openModels } from "../src/models/models.ts";
 import { definePipeline, Entity } from "../src/pipeline.ts";
 import type { NewEntity } from "../src/store/entities.ts";
 import type { Context } from "../src/worker/context.ts";
 import { Worker } from "../src/worker/worker.ts";
+import { contextOf } from "./context.ts";
 import { type BenchOptions, machine, spread, withDatabase } from "./support.ts";
 
 const runs = 1_000;
@@ -78,17 +76,7 @@ async function bareRound(count: number): Promise<number> {
 
 /** What a worker needs that runs this graph alone. */
 export function graphContext(pool: Pool): Context {
-  const models = openModels({
-    apiKey: undefined,
-    baseUrl: undefined,
-    chatModel: "none",
-    embeddingModel: "none",
-    timeoutMs: 1_000,
-    prices: undefined,
-  });
-  const registry = new Map([[nothing.name, nothing]]);
-  const log = pino({ level: "silent" });
-  return { pool, schema: "loregraph", checkpoints: new CheckpointWriter(pool), registry, models, log };
+  return contextOf(pool, [nothing]);
 }
 
 async function workerRound(pool: Pool, url: string, count: number): Promise<number> {

@@ -1,18 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { END, START, StateGraph } from "@langchain/langgraph";
-import pino from "pino";
 import { z } from "zod";
-import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { Pool } from "../../src/db.ts";
 import { acceptEntities } from "../../src/intake.ts";
 import { endRuns, type RunEnd } from "../../src/ledger/end.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
-import { openModels } from "../../src/models/models.ts";
-import { definePipeline, Entity, noUsage } from "../../src/pipeline.ts";
+import { definePipeline, Entity, noUsage, type Pipeline } from "../../src/pipeline.ts";
 import type { Attempt } from "../../src/worker/attempt.ts";
 import type { Context } from "../../src/worker/context.ts";
 import { Gatherer } from "../../src/worker/gatherer.ts";
 import { Worker } from "../../src/worker/worker.ts";
+import { contextOf } from "../context.ts";
 import { beginnings, type Contender, idleMs, page } from "./contender.ts";
 
 const [slots, most] = [1_000, 500];
@@ -50,7 +48,7 @@ async function enqueueNothing(pool: Pool, count: number): Promise<void> {
 /** How long a worker with free slots takes to begin a job, and how long to begin a graph. */
 export function loregraph(pool: Pool, url: string, part: "job" | "graph"): Contender {
   const begun = beginnings();
-  const context = contextOf(pool, begun.note);
+  const context = contextOf(pool, [telling(begun.note)]);
   return {
     name: part === "job" ? "loregraph" : "loregraph, to the start of the graph",
     onlyWaits: part === "graph",
@@ -93,8 +91,9 @@ export function loregraph(pool: Pool, url: string, part: "job" | "graph"): Conte
 
 const Answer = z.object({ done: z.boolean() });
 
-function contextOf(pool: Pool, onBegun: () => void): Context {
-  const pipeline = definePipeline({
+/** A graph of one node that tells when it begins. */
+function telling(onBegun: () => void): Pipeline {
+  return definePipeline({
     name: "nothing",
     version: 1,
     local: "nothing",
@@ -113,19 +112,6 @@ function contextOf(pool: Pool, onBegun: () => void): Context {
         .addEdge(START, "only")
         .addEdge("only", END),
   });
-  const models = openModels({
-    ...{ apiKey: undefined, baseUrl: undefined, chatModel: "none", embeddingModel: "none" },
-    ...{ timeoutMs: 1_000, prices: undefined },
-  });
-  const log = pino({ level: "silent" });
-  return {
-    pool,
-    schema: "loregraph",
-    checkpoints: new CheckpointWriter(pool),
-    registry: new Map([["nothing", pipeline]]),
-    models,
-    log,
-  };
 }
 
 async function take({ pool, registry }: Context): Promise<void> {

@@ -1,12 +1,12 @@
-import pino from "pino";
 import { one, type Pool } from "../../src/db.ts";
 import { loadRegistry } from "../../src/registry.ts";
 import { Producer } from "../../src/reingest/producer.ts";
 import { Reingest } from "../../src/reingest/reingest.ts";
 import { ReingestRequest } from "../../src/reingest/request.ts";
 import { startReingest } from "../../src/reingest/start.ts";
+import { contextOf } from "../context.ts";
 import { spread } from "../support.ts";
-import { graphs, models } from "./tenant.ts";
+import { graphs } from "./tenant.ts";
 
 export type Database = { readonly pool: Pool; readonly url: string };
 
@@ -17,8 +17,7 @@ export async function produce(
   request: Partial<ReingestRequest>,
   rounds: number,
 ) {
-  const registry = await loadRegistry(graphs);
-  const context = { pool, schema: "loregraph", registry, models, log: pino({ level: "silent" }) };
+  const context = contextOf(pool, [...(await loadRegistry(graphs)).values()]);
   const perSecond: number[] = [];
   let last: Reingest | undefined;
   for (let round = 0; round < rounds; round++) {

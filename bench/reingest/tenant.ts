@@ -1,20 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { Pool } from "../../src/db.ts";
-import { openModels } from "../../src/models/models.ts";
 import { loadRegistry } from "../../src/registry.ts";
 import { makerOf } from "../../src/store/stamps.ts";
+import { noModels } from "../context.ts";
 
 export const graphs = fileURLToPath(new URL("graphs/langgraph.json", import.meta.url));
-
-export const models = openModels({
-  apiKey: undefined,
-  baseUrl: undefined,
-  chatModel: "none",
-  embeddingModel: "none",
-  timeoutMs: 1_000,
-  prices: undefined,
-});
 
 export type Made = {
   readonly entities: number;
@@ -28,7 +19,7 @@ export type Made = {
 export async function makeTenant(pool: Pool, { entities, changed = 0, ms = 0 }: Made): Promise<string> {
   const tenant = randomUUID();
   const registry = await loadRegistry(graphs);
-  const stamps = [...registry.values()].map((pipeline) => makerOf(pipeline, models));
+  const stamps = [...registry.values()].map((pipeline) => makerOf(pipeline, noModels));
   const [base, note] = stamps;
   if (!base || !note) throw new Error("expected two pipelines");
   await pool.query(

@@ -1,13 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import pino from "pino";
-import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { Pool } from "../../src/db.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
-import { openModels } from "../../src/models/models.ts";
 import type { Attempt } from "../../src/worker/attempt.ts";
-import type { Context } from "../../src/worker/context.ts";
 import { Worker } from "../../src/worker/worker.ts";
+import { contextOf } from "../context.ts";
 import { nothing as endingInGroups } from "../queue/loregraph.ts";
 import { type Contender, type OnBegun, pages } from "./contender.ts";
 
@@ -20,22 +17,6 @@ export function nothing(pool: Pool, ms: number, onBegun: OnBegun): Attempt {
     onBegun(run.id, run.tenant_id);
     if (ms > 0) await delay(ms);
     return await end(context, run, stop);
-  };
-}
-
-export function contextOf(pool: Pool): Context {
-  const models = openModels({
-    ...{ apiKey: undefined, baseUrl: undefined, chatModel: "none", embeddingModel: "none" },
-    ...{ timeoutMs: 1_000, prices: undefined },
-  });
-  const checkpoints = new CheckpointWriter(pool);
-  return {
-    pool,
-    schema: "loregraph",
-    checkpoints,
-    registry: new Map(),
-    models,
-    log: pino({ level: "silent" }),
   };
 }
 
