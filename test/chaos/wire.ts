@@ -1,8 +1,9 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { vi } from "vitest";
 import type { Db } from "../../src/db.ts";
-import { type Message, messages, textOf } from "./messages.ts";
+import { type Message, messages, textOf } from "../support/messages.ts";
+import { listenFor } from "../support/through.ts";
 
 /**
  * Where the process at the end of a wire dies, counted over all its connections: before its nth statement reaches
@@ -50,6 +51,7 @@ class Wire {
   readonly #upstreams = new Set<Socket>();
   readonly #sessions: number[] = [];
   readonly #died = Promise.withResolvers<void>();
+  #url = "";
   #dead = false;
 
   constructor(url: string, options: WireOptions) {
@@ -58,16 +60,12 @@ class Wire {
   }
 
   async listen(): Promise<void> {
-    this.#server.listen(0, "127.0.0.1");
-    await once(this.#server, "listening");
+    this.#url = await listenFor(this.#target.href, this.#server);
   }
 
   /** The database's address, through the wire. */
   get url(): string {
-    const through = new URL(this.#target);
-    through.hostname = "127.0.0.1";
-    through.port = String((this.#server.address() as AddressInfo).port);
-    return through.href;
+    return this.#url;
   }
 
   get isDead(): boolean {

@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { listenFor } from "./through.ts";
 
 /** Which way bytes still go through a connection that a black hole took: neither, or one of them. */
 export type Direction = "none" | "to database" | "from database";
@@ -69,13 +70,8 @@ export async function proxyTo(url: string): Promise<TestProxy> {
     for (const link of links) link.passes = passes;
   }
 
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const through = new URL(url);
-  through.hostname = "127.0.0.1";
-  through.port = String((listener.address() as AddressInfo).port);
   return {
-    url: through.href,
+    url: await listenFor(url, listener),
     cut() {
       state = "cut";
       for (const { client, server } of links) for (const end of [client, server]) end.destroy();

@@ -19,7 +19,7 @@ import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { runOf, stamp } from "../support/ledger.ts";
 import { echo } from "../support/pipelines.ts";
 import { emptyLedger, runtime, takeScene } from "../support/runtime.ts";
-import { tapOf } from "../support/wire.ts";
+import { tapOf } from "../support/tap.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { scene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { echo } from "../support/pipelines.ts";
 import { emptyLedger, runtime, startWorker } from "../support/runtime.ts";
-import { type Sent, tapOf } from "../support/wire.ts";
+import { type Sent, tapOf } from "../support/tap.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {

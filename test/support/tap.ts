@@ -1,5 +1,7 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { type Message, messages } from "./messages.ts";
+import { listenFor } from "./through.ts";
 
 /** A statement that a client has sent, and the number of its connection. */
 export type Sent = { readonly text: string; readonly connection: number };
@@ -36,20 +38,18 @@ export async function tapOf(url: string) {
       executed(bytes);
       upstream.write(bytes);
     });
-    const refused = errorsIn((code) => errors.push(code));
+    const refused = messages((message) => {
+      if (message.type === "E") errors.push(codeOf(message));
+    });
     upstream.on("data", (bytes) => {
       refused(bytes);
       client.write(bytes);
     });
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const through = new URL(url);
-  through.hostname = "127.0.0.1";
-  through.port = String((server.address() as AddressInfo).port);
+  const through = await listenFor(url, server);
   return {
     /** The database's address, through the tap. */
-    url: through.href,
+    url: through,
     statements,
     /** The SQLSTATEs of the errors that Postgres answered. */
     errors,
@@ -69,44 +69,20 @@ export async function tapOf(url: string) {
   };
 }
 
-/** Reads what a client sends. Its first message has no type; of prepared statements only the first execution has the text. */
+/** Reads what a client sends. Of prepared statements only the first execution has the text. */
 function statementsIn(tell: (text: string) => void): (bytes: Buffer) => void {
   const prepared = new Map<string, string>();
-  let started = false;
-  let rest: Buffer = Buffer.alloc(0);
-  return (bytes) => {
-    rest = Buffer.concat([rest, bytes]);
-    for (;;) {
-      const head = started ? 1 : 0;
-      if (rest.length < head + 4) return;
-      const length = head + rest.readInt32BE(head);
-      if (rest.length < length) return;
-      const [type, body] = [
-        started ? String.fromCharCode(rest[0] ?? 0) : "",
-        rest.subarray(head + 4, length),
-      ];
-      rest = rest.subarray(length);
-      started = true;
-      const [first = "", second = ""] = body.toString("utf8").split("\0");
-      if (type === "Q") tell(first);
-      if (type === "P") prepared.set(first, second);
-      if (type === "B") tell(prepared.get(second) ?? second);
-    }
+  const read = ({ type, bytes }: Message) => {
+    const [first = "", second = ""] = bytes.toString("utf8", 5).split("\0");
+    if (type === "Q") tell(first);
+    if (type === "P") prepared.set(first, second);
+    if (type === "B") tell(prepared.get(second) ?? second);
   };
+  return messages(read, { untyped: 1 });
 }
 
-/** Reads what Postgres answers. */
-function errorsIn(tell: (code: string) => void): (bytes: Buffer) => void {
-  let rest: Buffer = Buffer.alloc(0);
-  return (bytes) => {
-    rest = Buffer.concat([rest, bytes]);
-    while (rest.length >= 5 && rest.length >= 1 + rest.readInt32BE(1)) {
-      const length = 1 + rest.readInt32BE(1);
-      if (rest[0] === 0x45) {
-        const fields = rest.subarray(5, length).toString("utf8").split("\0");
-        tell(fields.find((field) => field.startsWith("C"))?.slice(1) ?? "");
-      }
-      rest = rest.subarray(length);
-    }
-  };
+/** The SQLSTATE of an error that Postgres answered. */
+function codeOf({ bytes }: Message): string {
+  const fields = bytes.toString("utf8", 5).split("\0");
+  return fields.find((field) => field.startsWith("C"))?.slice(1) ?? "";
 }
