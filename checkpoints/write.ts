@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Db } from "../src/db.ts";
+import { type Db, many } from "../src/db.ts";
 import type { Attempt } from "./attempt.ts";
 import type { BlobRow, CheckpointRow, Dumped, Rows, WriteRow } from "./rows.ts";
 
@@ -12,10 +12,10 @@ import type { BlobRow, CheckpointRow, Dumped, Rows, WriteRow } from "./rows.ts";
 export async function writeRowsOf(db: Db, threads: readonly Rows[]): Promise<ReadonlySet<string>> {
   const fenced = threads.some(({ attempt }) => attempt !== undefined);
   const columns = columnsOf(threads);
-  const { rows } = fenced
-    ? await db.query(fencedSql, [...leasesOf(threads), ...columns])
-    : await db.query({ name: "write-checkpoints", text: openSql, values: [...columns] });
-  return new Set(rows.map((row) => Written.parse(row).thread_id));
+  const written = fenced
+    ? await many(db, Written, fencedSql, [...leasesOf(threads), ...columns])
+    : await many(db, Written, { name: "write-checkpoints", text: openSql }, columns);
+  return new Set(written.map(({ thread_id }) => thread_id));
 }
 
 const Written = z.object({ thread_id: z.string() });

@@ -73,28 +73,20 @@ function withSettings(url: string, schema: string): string {
 
 type Row<Schema extends z.ZodType> = z.infer<Schema>;
 
+/** A statement that each connection prepares once, under a name that no other statement has. */
+export type Prepared = { readonly name: string; readonly text: string };
+
 /** The rows that the statement returned, each checked. */
 export async function many<Schema extends z.ZodType>(
   db: Db,
   schema: Schema,
-  text: string,
+  statement: string | Prepared,
   values: readonly unknown[] = [],
 ): Promise<readonly Row<Schema>[]> {
-  const { rows } = await db.query(text, [...values]);
-  return rows.map((row) => schema.parse(row));
-}
-
-/** A statement that each connection prepares once, under a name that no other statement has. */
-export type Prepared = { readonly name: string; readonly text: string };
-
-/** The rows that the prepared statement returned, each checked. */
-export async function prepared<Schema extends z.ZodType>(
-  db: Db,
-  schema: Schema,
-  { name, text }: Prepared,
-  values: readonly unknown[] = [],
-): Promise<readonly Row<Schema>[]> {
-  const { rows } = await db.query({ name, text, values: [...values] });
+  const { rows } =
+    typeof statement === "string"
+      ? await db.query(statement, [...values])
+      : await db.query({ ...statement, values: [...values] });
   return rows.map((row) => schema.parse(row));
 }
 
@@ -102,10 +94,10 @@ export async function prepared<Schema extends z.ZodType>(
 export async function maybeOne<Schema extends z.ZodType>(
   db: Db,
   schema: Schema,
-  text: string,
+  statement: string | Prepared,
   values: readonly unknown[] = [],
 ): Promise<Row<Schema> | undefined> {
-  const rows = await many(db, schema, text, values);
+  const rows = await many(db, schema, statement, values);
   if (rows.length > 1) throw new Error(`expected at most one row, got: ${rows.length}`);
   return rows[0];
 }
@@ -114,10 +106,10 @@ export async function maybeOne<Schema extends z.ZodType>(
 export async function one<Schema extends z.ZodType>(
   db: Db,
   schema: Schema,
-  text: string,
+  statement: string | Prepared,
   values: readonly unknown[] = [],
 ): Promise<Row<Schema>> {
-  const row = await maybeOne(db, schema, text, values);
+  const row = await maybeOne(db, schema, statement, values);
   if (row === undefined) throw new Error("expected one row, got: none");
   return row;
 }

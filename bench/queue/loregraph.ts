@@ -8,7 +8,7 @@ import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { definePipeline, Entity, noUsage, type Pipeline } from "../../src/pipeline.ts";
 import type { Attempt } from "../../src/worker/attempt.ts";
 import type { Context } from "../../src/worker/context.ts";
-import { Gatherer } from "../../src/worker/gatherer.ts";
+import { answering, Gatherer } from "../../src/worker/gatherer.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { contextOf } from "../context.ts";
 import { beginnings, type Contender, idleMs, page } from "./contender.ts";
@@ -20,13 +20,10 @@ export function nothing(pool: Pool): Attempt {
   const endings = new Gatherer<RunEnd, boolean>({
     most,
     flights: 2,
-    async work(asked) {
-      const held = await endRuns(
-        pool,
-        asked.map(({ item }) => item),
-      );
-      for (const { item, answer } of asked) answer(held.has(item.lease.lease_token));
-    },
+    work: answering(async (ends) => {
+      const held = await endRuns(pool, ends);
+      return ends.map(({ lease }) => held.has(lease.lease_token));
+    }),
   });
   return async (_, lease) => {
     const held = await endings.do({ status: "success", outcome: "completed", lease, usage: noUsage });

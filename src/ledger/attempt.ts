@@ -5,15 +5,8 @@ import { endRuns, type RunEnd } from "./end.ts";
 import { afterwards, nth, withError } from "./given-up.ts";
 import { byLease, leaseLost, leaseValues, unleased } from "./lease.ts";
 import type { Lease } from "./run.ts";
-import { startAttempts } from "./start.ts";
 import { type RunOutcome, Status } from "./states.ts";
 import { addUsage } from "./usage.ts";
-
-/** Notes that the graph starts now: from here on the attempt counts. Throws LEASE_LOST. */
-export async function startAttempt(db: Db, lease: Lease, stamp: Stamp): Promise<void> {
-  const held = await startAttempts(db, [{ lease, stamp }]);
-  if (held.size === 0) throw leaseLost(lease);
-}
 
 export type Success = {
   readonly outcome: RunOutcome;
@@ -25,14 +18,6 @@ export type Success = {
 /** Ends a run well. Throws LEASE_LOST. */
 export async function succeedRun(db: Db, lease: Lease, success: Success): Promise<void> {
   await endRun(db, { status: "success", lease, ...success });
-}
-
-/**
- * Parks a run whose graph asks a person; it holds no lease while it waits. One that somebody asked to cancel is
- * cancelled instead. Throws LEASE_LOST.
- */
-export async function parkRun(db: Db, lease: Lease, question: unknown, usage: Usage): Promise<void> {
-  await endRun(db, { status: "waiting", lease, question, usage });
 }
 
 /** Ends a run as cancelled, on demand or because what it was about is gone. Throws LEASE_LOST. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, type Pool, prepared, transaction } from "../db.ts";
+import { type Db, many, type Pool, transaction } from "../db.ts";
 import { SubjectType } from "../pipeline.ts";
 import { type ClaimMemory, nothingKnown } from "./claim-memory.ts";
 import { firstOfEach, key, none, reingestOf } from "./lanes.ts";
@@ -58,7 +58,7 @@ async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly Found
   const claimed: Found[] = [];
   for (let heldBack = true; heldBack && claimed.length < limit; ) {
     const parts = claimed.filter(({ reingest_id }) => reingest_id !== null).length;
-    const found = await prepared(db, Found, { name: "claim", text: claimSql }, [
+    const found = await many(db, Found, { name: "claim", text: claimSql }, [
       options.worker,
       options.pipelines,
       limit - claimed.length,

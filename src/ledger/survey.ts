@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Pool, prepared, transaction } from "../db.ts";
+import { many, one, type Pool, transaction } from "../db.ts";
 import { key, none, reingestOf } from "./lanes.ts";
 import { planOnce } from "./plan.ts";
 
@@ -39,9 +39,8 @@ export async function surveyLanes(pool: Pool, slackMs: number): Promise<Survey> 
   return await transaction(
     pool,
     async (db) => {
-      const [edges] = await prepared(db, Edges, { name: "survey-edges", text: edgesSql }, [slackMs]);
-      if (edges === undefined) throw new Error("expected one row, got: none");
-      const begins = await prepared(db, Begin, { name: "survey-lanes", text: lanesSql }, [edges.latest]);
+      const edges = await one(db, Edges, { name: "survey-edges", text: edgesSql }, [slackMs]);
+      const begins = await many(db, Begin, { name: "survey-lanes", text: lanesSql }, [edges.latest]);
       return { begins, ...edges };
     },
     `begin read only; ${planOnce}`,

@@ -23,8 +23,8 @@ export type Committed = {
 
 /**
  * Commits how an attempt ended, in one transaction: the ledger, what was learnt, the events and the runs that follow
- * from them. Endings that are due together share one. Where the database is away, it waits and tries again: the answer was paid for. What the database
- * refuses becomes a failure like any other. Where the lease was lost, nothing is stored.
+ * from them. Endings that are due together share one. Where the database is away, it waits and tries again: the answer
+ * was paid for. What the database refuses becomes a failure like any other. Where the lease was lost, nothing is stored.
  */
 export async function commitEnding(
   context: SharedContext,
@@ -97,7 +97,7 @@ function lost({ log }: Context): Committed {
 function passes(error: unknown, tries: number): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (code === "23505") return tries < 5;
-  return tries < 20 && (isConnectionError(error) || /^(40|53|57|58|55P03|25006)/.test(code));
+  return tries < 20 && (isConnectionError(error) || /^(40|57|58|55P03|25006)/.test(code));
 }
 
 /** The run must not hang on it, nor may its next attempt find the same answer finished. */

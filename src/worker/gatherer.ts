@@ -18,6 +18,16 @@ export type Gathering<Item, Result> = {
   readonly heaviest?: number;
 };
 
+/** Work that finds the results of all items at once, in their order. */
+export function answering<Item, Result>(
+  find: (items: readonly Item[]) => Promise<readonly Result[]>,
+): Gathering<Item, Result>["work"] {
+  return async (asked) => {
+    const results = await find(asked.map(({ item }) => item));
+    for (const [nth, result] of results.entries()) asked[nth]?.answer(result);
+  };
+}
+
 /**
  * Gathers what is asked for at one moment, and while earlier groups are under way, and does it together: alone, an item
  * waits for nothing; in a rush, one statement serves many.

@@ -1,7 +1,7 @@
 import { type Start, startAttempts } from "../ledger/start.ts";
 import { type Asked as AskedSubject, readSubjects, type Subject } from "../store/subjects.ts";
 import type { Context } from "./context.ts";
-import { Gatherer } from "./gatherer.ts";
+import { answering, Gatherer } from "./gatherer.ts";
 import { commitTogether } from "./group.ts";
 import type { Settled } from "./settled.ts";
 
@@ -31,24 +31,15 @@ export function shared(context: Context): SharedContext {
   const subjects = new Gatherer<AskedSubject, Subject>({
     most,
     flights,
-    async work(asked) {
-      const found = await readSubjects(
-        pool,
-        asked.map(({ item }) => item),
-      );
-      for (const [index, subject] of found.entries()) asked[index]?.answer(subject);
-    },
+    work: answering((asked) => readSubjects(pool, asked)),
   });
   const starts = new Gatherer<Start, boolean>({
     most,
     flights,
-    async work(asked) {
-      const held = await startAttempts(
-        pool,
-        asked.map(({ item }) => item),
-      );
-      for (const { item, answer } of asked) answer(held.has(item.lease.lease_token));
-    },
+    work: answering(async (asked) => {
+      const held = await startAttempts(pool, asked);
+      return asked.map(({ lease }) => held.has(lease.lease_token));
+    }),
   });
   const endings = new Gatherer<Settled, boolean>({
     most,

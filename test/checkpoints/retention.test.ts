@@ -2,11 +2,11 @@ import { beforeAll, expect, test } from "vitest";
 import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { Retention } from "../../checkpoints/retention.ts";
 import { largestRuns, usageByPipeline } from "../../checkpoints/usage.ts";
-import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
+import { failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import type { ClaimedRun } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { stamp, started } from "../support/ledger.ts";
+import { parkRun, stamp, started } from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {

@@ -1,13 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Db, transaction } from "../../src/db.ts";
-import {
-  endCancelled,
-  type Failure,
-  failAttempt,
-  parkRun,
-  startAttempt,
-  succeedRun,
-} from "../../src/ledger/attempt.ts";
+import { endCancelled, type Failure, failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import { cancelRun } from "../../src/ledger/cancel.ts";
 import { endRuns } from "../../src/ledger/end.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
@@ -25,9 +18,11 @@ import {
   claimed,
   newPipeline,
   only,
+  parkRun,
   request,
   runOf,
   stamp,
+  startAttempt,
   started,
 } from "../support/ledger.ts";
 

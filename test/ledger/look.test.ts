@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { one, type Pool } from "../../src/db.ts";
-import { failAttempt, parkRun, succeedRun } from "../../src/ledger/attempt.ts";
+import { failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import { listBacklogs } from "../../src/ledger/backlog.ts";
 import { cancelRun } from "../../src/ledger/cancel.ts";
 import { listCauses } from "../../src/ledger/causes.ts";
@@ -18,7 +18,17 @@ import { noUsage } from "../../src/pipeline.ts";
 import { appendEvents } from "../../src/store/events.ts";
 import { storeScene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { again, claimed, newPipeline, only, request, runOf, stamp, started } from "../support/ledger.ts";
+import {
+  again,
+  claimed,
+  newPipeline,
+  only,
+  parkRun,
+  request,
+  runOf,
+  stamp,
+  started,
+} from "../support/ledger.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {

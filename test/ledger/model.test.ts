@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { contendedTransaction, openPool, type Pool } from "../../src/db.ts";
 import { LoregraphError } from "../../src/errors.ts";
-import { endCancelled, failAttempt, parkRun, startAttempt, succeedRun } from "../../src/ledger/attempt.ts";
+import { endCancelled, failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import { cancelRun, cancelRunsOf } from "../../src/ledger/cancel.ts";
 import {
   capPipeline,
@@ -24,7 +24,7 @@ import { noUsage } from "../../src/pipeline.ts";
 import type { Reingest } from "../../src/reingest/reingest.ts";
 import { pauseReingest, resumeReingest } from "../../src/reingest/steer.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { claim, newPipeline, request, stamp } from "../support/ledger.ts";
+import { claim, newPipeline, parkRun, request, stamp, startAttempt } from "../support/ledger.ts";
 import { newReingest } from "../support/reingests.ts";
 import * as model from "./model.ts";
 

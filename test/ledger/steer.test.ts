@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { transaction } from "../../src/db.ts";
-import { failAttempt, parkRun, startAttempt, succeedRun } from "../../src/ledger/attempt.ts";
+import { failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import { cancelRun, cancelRunsOf } from "../../src/ledger/cancel.ts";
 import { listCauses } from "../../src/ledger/causes.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
@@ -16,9 +16,11 @@ import {
   claimed,
   newPipeline,
   only,
+  parkRun,
   request,
   runOf,
   stamp,
+  startAttempt,
   started,
 } from "../support/ledger.ts";
 

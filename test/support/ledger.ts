@@ -1,11 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { type Db, one, type Pool } from "../../src/db.ts";
-import { startAttempt } from "../../src/ledger/attempt.ts";
 import { type ClaimOptions, claimRuns } from "../../src/ledger/claim.ts";
+import { endRuns } from "../../src/ledger/end.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
-import { type ClaimedRun, Run, type RunRequest } from "../../src/ledger/run.ts";
-import type { Stamp } from "../../src/pipeline.ts";
+import { leaseLost } from "../../src/ledger/lease.ts";
+import { type ClaimedRun, type Lease, Run, type RunRequest } from "../../src/ledger/run.ts";
+import { startAttempts } from "../../src/ledger/start.ts";
+import type { Stamp, Usage } from "../../src/pipeline.ts";
 
 export const stamp: Stamp = { pipeline_version: 1, model: "echo", prompt_hash: "p", input_hash: "i" };
 
@@ -62,6 +64,18 @@ export async function started(
   const run = await claimed(pool, given, options);
   await startAttempt(pool, run, stamp);
   return run;
+}
+
+/** Notes that one graph starts now. Throws LEASE_LOST. */
+export async function startAttempt(db: Db, lease: Lease, made: Stamp): Promise<void> {
+  const held = await startAttempts(db, [{ lease, stamp: made }]);
+  if (held.size === 0) throw leaseLost(lease);
+}
+
+/** Parks one run, whose graph asks a person. Throws LEASE_LOST. */
+export async function parkRun(db: Db, lease: Lease, question: unknown, usage: Usage): Promise<void> {
+  const held = await endRuns(db, [{ status: "waiting", lease, question, usage }]);
+  if (held.size === 0) throw leaseLost(lease);
 }
 
 /** The request that asks for the same work as `run`. */

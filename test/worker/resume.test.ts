@@ -1,6 +1,5 @@
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { transaction } from "../../src/db.ts";
-import { startAttempt } from "../../src/ledger/attempt.ts";
 import { claimRuns } from "../../src/ledger/claim.ts";
 import { reapExpired } from "../../src/ledger/reap.ts";
 import type { Pipeline } from "../../src/pipeline.ts";
@@ -9,7 +8,7 @@ import { eventsOf } from "../../src/store/events.ts";
 import { runAttempt } from "../../src/worker/attempt.ts";
 import { shared } from "../../src/worker/together.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { only, stamp } from "../support/ledger.ts";
+import { only, stamp, startAttempt } from "../support/ledger.ts";
 import { asking, echo, type Given, type Step, threeSteps, visits } from "../support/pipelines.ts";
 import { emptyLedger, forever, gate, runAbout, runtime, startWorker, takeScene } from "../support/runtime.ts";
 
