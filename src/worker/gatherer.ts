@@ -29,6 +29,29 @@ export function answering<Item, Result>(
 }
 
 /**
+ * Does again each half of what `work` fails at, so that what is at fault is refused alone. An error that `failsAll` tells
+ * of would meet the halves too: then all are refused.
+ */
+export function halving<Item, Result>(
+  work: Gathering<Item, Result>["work"],
+  failsAll: (error: unknown) => boolean,
+): Gathering<Item, Result>["work"] {
+  return async function halve(asked) {
+    try {
+      await work(asked);
+    } catch (error) {
+      if (asked.length === 1 || failsAll(error)) {
+        for (const { refuse } of asked) refuse(error);
+        return;
+      }
+      const middle = asked.length >> 1;
+      await halve(asked.slice(0, middle));
+      await halve(asked.slice(middle));
+    }
+  };
+}
+
+/**
  * Gathers what is asked for at one moment, and while earlier groups are under way, and does it together: alone, an item
  * waits for nothing; in a rush, one statement serves many.
  */

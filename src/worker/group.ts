@@ -1,4 +1,4 @@
-import { type Db, isConnectionError, transaction } from "../db.ts";
+import { type Db, transaction } from "../db.ts";
 import { endRuns } from "../ledger/end.ts";
 import { publishAll } from "../publish.ts";
 import { confirmDocuments, storeDocuments } from "../store/documents.ts";
@@ -10,36 +10,32 @@ import type { Asked } from "./gatherer.ts";
 import { gone, type News, type Settled } from "./settled.ts";
 
 /**
- * Commits endings in one transaction, each fenced by its own lease, and answers each whether that was held. Where the
- * transaction fails, each half of them is tried by itself, so that what is at fault fails alone; where the database is
- * away, all are refused.
+ * Commits endings in one transaction, each fenced by its own lease, and answers each whether that was held. One that
+ * meets somebody's lock waits by itself.
  */
 export async function commitTogether(context: Context, asked: readonly Asked<Settled, boolean>[]) {
   try {
     await commitAll(context, asked, impatient);
   } catch (error) {
-    if (isConnectionError(error)) return refuseAll(asked, error);
-    if (asked.length === 1) return meetsAnother(error) ? leave(context, asked) : refuseAll(asked, error);
-    const middle = asked.length >> 1;
-    await commitTogether(context, asked.slice(0, middle));
-    await commitTogether(context, asked.slice(middle));
+    if (asked.length > 1 || !meetsAnother(error)) throw error;
+    leave(context, asked);
   }
 }
 
-// Who holds what one of the endings needs keeps all of them waiting: an import, an operator's session.
+// Who holds what one of the endings needs keeps all of them waiting: an import, an operator's session. One that waits by
+// itself is less impatient, but waits no longer than a connection may be silent: Postgres would go on with it.
 const impatient = "begin; set local lock_timeout = '250ms'";
+const patient = "begin; set local lock_timeout = '5s'";
 
 function meetsAnother(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "55P03";
 }
 
-/** Waits by itself for as long as it takes; the groups behind it go on. */
+/** Waits by itself; the groups behind it go on. Where it waits in vain, its attempt commits it again. */
 function leave(context: Context, asked: readonly Asked<Settled, boolean>[]): void {
-  commitAll(context, asked, "begin").catch((error: unknown) => refuseAll(asked, error));
-}
-
-function refuseAll(asked: readonly Asked<Settled, boolean>[], error: unknown): void {
-  for (const { refuse } of asked) refuse(error);
+  commitAll(context, asked, patient).catch((error: unknown) => {
+    for (const { refuse } of asked) refuse(error);
+  });
 }
 
 async function commitAll(

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { LoregraphError } from "../errors.ts";
 import type { ClaimedRun, Lease } from "../ledger/run.ts";
 import { within } from "../pause.ts";
@@ -78,10 +77,7 @@ export class Slots {
     if (slot === undefined) throw new Stop("lease lost");
     const { held, stop } = slot;
     stop.signal.throwIfAborted();
-    if (held.isSure) return;
-    await within(this.#leaseMs, Promise.race([held.renewed, once(stop.signal, "abort")]));
-    stop.signal.throwIfAborted();
-    if (!held.isSure) throw inDoubt();
+    if (!held.isSure) await untilSure(held, stop.signal, this.#leaseMs);
   }
 
   /** Tells the attempts of which `which` is true to stop. */
@@ -100,6 +96,22 @@ export class Slots {
 
   async #untilEmpty(): Promise<void> {
     await Promise.all([...this.#slots.values()].map(({ done }) => done));
+  }
+}
+
+/** One renewal may be too old to tell anything: the next one is waited for as well. */
+async function untilSure(held: Held, signal: AbortSignal, ms: number): Promise<void> {
+  const [over, stopped] = [new AbortController(), Promise.withResolvers<void>()];
+  signal.addEventListener("abort", () => stopped.resolve(), { once: true, signal: over.signal });
+  const deadline = performance.now() + ms;
+  try {
+    for (let left = ms; !held.isSure; left = deadline - performance.now()) {
+      if (left <= 0) throw inDoubt();
+      await within(left, Promise.race([held.renewed, stopped.promise]));
+      signal.throwIfAborted();
+    }
+  } finally {
+    over.abort();
   }
 }
 

@@ -1,7 +1,8 @@
+import { isConnectionError } from "../db.ts";
 import { type Start, startAttempts } from "../ledger/start.ts";
 import { type Asked as AskedSubject, readSubjects, type Subject } from "../store/subjects.ts";
 import type { Context } from "./context.ts";
-import { answering, Gatherer } from "./gatherer.ts";
+import { answering, Gatherer, halving } from "./gatherer.ts";
 import { commitTogether } from "./group.ts";
 import type { Settled } from "./settled.ts";
 
@@ -31,22 +32,28 @@ export function shared(context: Context): SharedContext {
   const subjects = new Gatherer<AskedSubject, Subject>({
     most,
     flights,
-    work: answering((asked) => readSubjects(pool, asked)),
+    work: halving(
+      answering((asked) => readSubjects(pool, asked)),
+      isConnectionError,
+    ),
   });
   const starts = new Gatherer<Start, boolean>({
     most,
     flights,
-    work: answering(async (asked) => {
-      const held = await startAttempts(pool, asked);
-      return asked.map(({ lease }) => held.has(lease.lease_token));
-    }),
+    work: halving(
+      answering(async (asked) => {
+        const held = await startAttempts(pool, asked);
+        return asked.map(({ lease }) => held.has(lease.lease_token));
+      }),
+      isConnectionError,
+    ),
   });
   const endings = new Gatherer<Settled, boolean>({
     most,
     flights,
     weigh: ({ weight }) => weight,
     heaviest,
-    work: (asked) => commitTogether(context, asked),
+    work: halving((asked) => commitTogether(context, asked), isConnectionError),
   });
   return { ...context, together: { subjects, starts, endings } };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Gatherer, type Gathering } from "../../src/worker/gatherer.ts";
+import { answering, Gatherer, type Gathering, halving } from "../../src/worker/gatherer.ts";
 import { gate } from "../support/runtime.ts";
 
 /** Gathers numbers, and notes its groups. */
@@ -84,4 +84,42 @@ test("refuses with its error what a group that failed left open, and does the ne
 
   expect(done.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected"]);
   expect(await gatherer.do(4)).toBe(4);
+});
+
+test("of a group that is done in halves, only the item at fault is refused", async () => {
+  const { gatherer } = numbers({
+    work: halving(
+      answering(async (items) => {
+        if (items.includes(13)) throw new Error("unlucky");
+        return items;
+      }),
+      () => false,
+    ),
+  });
+  const done = await Promise.allSettled([1, 2, 13, 4, 5].map((n) => gatherer.do(n)));
+
+  expect(done.map(({ status }) => status)).toEqual([
+    "fulfilled",
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+    "fulfilled",
+  ]);
+});
+
+test("what fails all items of a group is not tried with fewer of them", async () => {
+  let tries = 0;
+  const { gatherer } = numbers({
+    work: halving(
+      async () => {
+        tries++;
+        throw new Error("away");
+      },
+      () => true,
+    ),
+  });
+  const done = await Promise.allSettled([1, 2, 3].map((n) => gatherer.do(n)));
+
+  expect(done.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+  expect(tries).toBe(1);
 });
