@@ -32,6 +32,7 @@ export async function runAttempt(
   const pipeline = pipelineOf(context, run);
   const lent = lendModels(context, run);
   const { entity, ending } = await tryRun(context, { run, pipeline, lent }, stop);
+  context.worked?.(run);
   const ended = { run, pipeline, entity, ending, usage: lent.usage() };
   const committed = await commitEnding(context, ended, stop.signal);
   await deleteAtOnce(context, { run, pipeline }, committed.ending);

@@ -16,4 +16,6 @@ export type Context = {
   readonly log: Log;
   /** Resolves while an attempt surely holds its lease, and throws where it does not. A worker lends it to its attempts. */
   readonly sure?: (lease: Lease) => Promise<void>;
+  /** Hears that an attempt has worked, and only its ending is to be committed. A worker lends it, too. */
+  readonly worked?: (lease: Lease) => void;
 };

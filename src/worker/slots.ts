@@ -14,13 +14,18 @@ type Slot = {
 /** How long attempts that were told to stop may take to end, in milliseconds. */
 const lastMs = 3_000;
 
-/** The attempts that go on in one worker, at most `size` of them. */
+/**
+ * The attempts that go on in one worker: at most `size` of them at work, and as many at most that have worked and whose
+ * endings are being committed.
+ */
 export class Slots {
   readonly size: number;
   readonly #onFreed: () => void;
   readonly #leaseMs: number;
   /** By lease token: a worker may claim a run again whose lost attempt has not ended yet. */
   readonly #slots = new Map<string, Slot>();
+  /** The tokens of those that have worked. */
+  readonly #ending = new Set<string>();
 
   /** `leaseMs` is how long an unrenewed lease holds; defaults to 10 s. */
   constructor(size: number, onFreed: () => void, leaseMs = 10_000) {
@@ -30,7 +35,8 @@ export class Slots {
   }
 
   get free(): number {
-    return this.size - this.#slots.size;
+    const working = this.#slots.size - this.#ending.size;
+    return this.size - Math.max(working, this.#slots.size - this.size);
   }
 
   get empty(): boolean {
@@ -43,8 +49,8 @@ export class Slots {
   }
 
   /**
-   * Begins an attempt, which must not fail; its slot is free again when it ends. Its lease was asked for after `askedAt`
-   * of `performance.now()`, which defaults to now.
+   * Begins an attempt, which must not fail; its slot is free again when it ends, or has worked. Its lease was asked for
+   * after `askedAt` of `performance.now()`, which defaults to now.
    */
   fill(
     run: ClaimedRun,
@@ -53,11 +59,23 @@ export class Slots {
   ): void {
     const stop = new AbortController();
     const held = new Held(askedAt + this.#leaseMs);
-    const done = attempt(stop).finally(() => {
-      this.#slots.delete(run.lease_token);
-      this.#onFreed();
-    });
+    const done = attempt(stop).finally(() => this.#end(run));
     this.#slots.set(run.lease_token, { run, stop, held, done });
+  }
+
+  /** Its work is done: another attempt may begin while how it ended is on its way to the disk. */
+  worked({ lease_token }: Pick<Lease, "lease_token">): void {
+    if (!this.#slots.has(lease_token)) return;
+    this.#ending.add(lease_token);
+    this.#onFreed();
+  }
+
+  /** Where it had worked, its place was free already, unless too many endings were under way. */
+  #end({ lease_token }: ClaimedRun): void {
+    const { free } = this;
+    this.#slots.delete(lease_token);
+    this.#ending.delete(lease_token);
+    if (this.empty || this.free > free) this.#onFreed();
   }
 
   /** Notes that leases were renewed, by a statement that was sent at `sentAt` of `performance.now()`. */

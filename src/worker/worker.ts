@@ -27,7 +27,7 @@ export type WorkerOptions = {
   readonly pipelines?: readonly string[] | undefined;
   /** How it tries a run. Defaults to running its pipeline's graph. */
   readonly attempt?: Attempt | undefined;
-  /** How many runs at a time. Defaults to 8. */
+  /** How many runs at a time; as many more may be having their endings committed. Defaults to 8. */
   readonly concurrency?: number | undefined;
   /** How long an unrenewed lease holds, in milliseconds. Defaults to 10 s. */
   readonly leaseMs?: number | undefined;
@@ -46,8 +46,8 @@ const countMs = 2_000;
 const tidyMs = 600_000;
 
 /**
- * Takes runs from the ledger and runs their graphs, `concurrency` at a time. A slot is filled again as soon as it is
- * free. It survives a lost database: it waits and goes on.
+ * Takes runs from the ledger and runs their graphs, `concurrency` at a time. A slot is filled again as soon as its graph
+ * has ended. It survives a lost database: it waits and goes on.
  */
 export class Worker {
   readonly name = `${hostname()}-${process.pid}-${randomBytes(3).toString("hex")}`;
@@ -82,7 +82,11 @@ export class Worker {
     const [bell, worker] = [this.#bell, this.name];
     const slots = new Slots(concurrency, () => bell.ring(), leaseMs);
     this.#slots = slots;
-    this.#context = shared({ ...context, sure: (lease) => slots.sure(lease) });
+    this.#context = shared({
+      ...context,
+      sure: (lease) => slots.sure(lease),
+      worked: (lease) => slots.worked(lease),
+    });
     this.#claims = new Claims({
       context,
       as: { worker, pipelines, leaseMs },

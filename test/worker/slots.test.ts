@@ -2,6 +2,7 @@ import { afterEach, beforeAll, expect, test } from "vitest";
 import { claimRuns } from "../../src/ledger/claim.ts";
 import { countOpenRuns } from "../../src/ledger/read.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { untilWaiting } from "../support/held.ts";
 import { echo } from "../support/pipelines.ts";
 import { emptyLedger, gate, runAbout, runtime, startWorker, takeScene } from "../support/runtime.ts";
 
@@ -61,6 +62,70 @@ test("as many run at a time as there are slots, and no more", async () => {
   expect(most).toBe(3);
   expect(worker.endings).toHaveLength(24);
 });
+
+test("a slot is free for the next graph while how the last one ended waits to be committed", async () => {
+  const next = Promise.withResolvers<void>();
+  const context = runtime(
+    database,
+    echo(
+      ({ text }) => {
+        if (text === "second") next.resolve();
+        return { said: text };
+      },
+      { trigger: { on: "entity.changed" } },
+    ),
+  );
+  const first = await takeScene(context, { text: "first" });
+  await using lock = await lockedEntity(first);
+  await using worker = startWorker(context, database, { pipelines: ["echo"], concurrency: 1 });
+  await takeScene(context, { text: "second" });
+  await next.promise;
+
+  expect((await runAbout(context, first)).status).toBe("running");
+  await lock[Symbol.asyncDispose]();
+  await worker.untilDone();
+  expect((await runAbout(context, first)).status).toBe("success");
+});
+
+test("no more than as many endings as there are slots wait beside the graphs", async () => {
+  const begun: string[] = [];
+  const context = runtime(
+    database,
+    echo(
+      ({ text }) => {
+        begun.push(text);
+        return { said: text };
+      },
+      { trigger: { on: "entity.changed" } },
+    ),
+  );
+  const scenes = [];
+  for (const text of ["1", "2", "3", "4"]) scenes.push(await takeScene(context, { text }));
+  const locks = await Promise.all(scenes.map(lockedEntity));
+  await using worker = startWorker(context, database, { pipelines: ["echo"], concurrency: 1 });
+  await untilWaiting(database.pool, 2);
+
+  expect(begun).toHaveLength(2);
+  await Promise.all(locks.map((lock) => lock[Symbol.asyncDispose]()));
+  await worker.untilDone();
+  expect(begun.toSorted()).toEqual(["1", "2", "3", "4"]);
+});
+
+/** An entity that somebody else holds: what is learnt of it cannot be committed until that is over. */
+async function lockedEntity({ source_id }: { readonly source_id: string }) {
+  const client = await database.pool.connect();
+  await client.query("begin");
+  await client.query("select from entities where source_id = $1 for update", [source_id]);
+  let held = true;
+  return {
+    async [Symbol.asyncDispose]() {
+      if (!held) return;
+      held = false;
+      await client.query("rollback");
+      client.release();
+    },
+  };
+}
 
 test("a worker takes only the pipelines that it is given", async () => {
   const context = runtime(
