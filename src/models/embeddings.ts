@@ -9,7 +9,13 @@ import type { UsageRecorder } from "./usage.ts";
 
 export type Vector = readonly number[];
 
-type EmbedOptions = { readonly usage: UsageRecorder; readonly signal?: AbortSignal | undefined };
+type EmbedOptions = {
+  /** Counts what is embedded in this process; what a server embeds is told by its `fetch`. */
+  readonly usage: UsageRecorder;
+  /** How a server is reached. */
+  readonly fetch: typeof fetch;
+  readonly signal?: AbortSignal | undefined;
+};
 
 /** Turns texts into vectors of equal length, in the texts' order. */
 export type Embedder = {
@@ -24,7 +30,7 @@ export function embedder(settings: ModelSettings): Embedder {
   const reached = connection(settings);
   return reached === undefined
     ? localEmbedder()
-    : serverEmbedder(new OpenAIClient(reached), settings.embeddingModel);
+    : serverEmbedder((fetch) => new OpenAIClient({ ...reached, fetch }), settings.embeddingModel);
 }
 
 const textsBetweenBreaths = 32;
@@ -36,7 +42,7 @@ function localEmbedder(): Embedder {
     dimensions: localDimensions,
     async embed(texts, { usage, signal }) {
       const vectors: Vector[] = [];
-      if (texts.length > 0) usage.embedded(localModel, 0);
+      if (texts.length > 0) usage.embeddedHere();
       for (const text of texts) {
         // Heartbeats and aborts must get their turn.
         if (vectors.length % textsBetweenBreaths === 0) await breathe();
@@ -54,17 +60,18 @@ const knownDimensions: Readonly<Record<string, number>> = {
   "text-embedding-ada-002": 1536,
 };
 
-function serverEmbedder(client: OpenAIClient, model: string): Embedder {
+function serverEmbedder(open: (through: typeof fetch) => OpenAIClient, model: string): Embedder {
   let dimensions = knownDimensions[model] ?? 0;
   return {
     model,
     get dimensions() {
       return dimensions;
     },
-    async embed(texts, options) {
+    async embed(texts, { fetch, signal }) {
+      const client = open(fetch);
       const vectors: Vector[] = [];
       for (const batch of batches(texts)) {
-        const answer = await embedBatch(client, model, batch, options);
+        const answer = await embedBatch(client, model, batch, signal);
         dimensions ||= answer[0]?.length ?? 0;
         if (answer.some((vector) => vector.length !== dimensions)) {
           throw answerInvalid(`expected vectors of ${dimensions} dimensions, got others`);
@@ -102,18 +109,15 @@ const Vector = z.custom<Vector>(
 
 const Answer = z.object({ data: z.array(z.object({ index: z.int().nonnegative(), embedding: Vector })) });
 
-const Billed = z.object({ usage: z.object({ prompt_tokens: z.int().nonnegative() }) });
-
-// LangChain's OpenAIEmbeddings drops the usage and takes no signal; the client beneath it has both.
+// LangChain's OpenAIEmbeddings takes no signal; the client beneath it does.
 async function embedBatch(
   client: OpenAIClient,
   model: string,
   batch: readonly string[],
-  { usage, signal }: EmbedOptions,
+  signal: AbortSignal | undefined,
 ): Promise<readonly Vector[]> {
   try {
     const answer = await client.embeddings.create({ model, input: [...batch] }, signal ? { signal } : {});
-    usage.embedded(model, Billed.safeParse(answer).data?.usage.prompt_tokens ?? 0);
     return inOrder(answer, batch.length);
   } catch (error) {
     signal?.throwIfAborted();

@@ -7,7 +7,11 @@ import type { UsageRecorder } from "./usage.ts";
 export type KnownVectors = (hashes: readonly string[]) => Promise<ReadonlyMap<string, Vector>>;
 
 /** `embed` as graphs are lent it: each distinct text is embedded once, and not at all where its vector is known. */
-export function embedUnknown(embedder: Embedder, known: KnownVectors, usage: UsageRecorder): Embed {
+export function embedUnknown(
+  embedder: Embedder,
+  known: KnownVectors,
+  through: { readonly usage: UsageRecorder; readonly fetch: typeof fetch },
+): Embed {
   const embed = async (
     texts: readonly string[],
     { signal }: { signal?: AbortSignal | undefined } = {},
@@ -16,11 +20,11 @@ export function embedUnknown(embedder: Embedder, known: KnownVectors, usage: Usa
     const hashes = texts.map(sha256);
     const byHash = new Map(hashes.map((hash, at) => [hash, texts[at] ?? ""]));
     const found = await known([...byHash.keys()]);
-    usage.reused(found.size);
+    through.usage.reused(found.size);
     const unknown = [...byHash].filter(([hash]) => !found.has(hash));
     const made = await embedder.embed(
       unknown.map(([, text]) => text),
-      { usage, signal },
+      { ...through, signal },
     );
     const vectors = new Map([...found, ...unknown.map(([hash], at) => [hash, made[at] ?? []] as const)]);
     return hashes.map((hash) => vectors.get(hash) ?? []);

@@ -1,9 +1,13 @@
 import type { ModelSettings } from "../config.ts";
 import type { Tools, Usage } from "../pipeline.ts";
+import type { ModelCall } from "./calls.ts";
 import { chatModel } from "./chat.ts";
 import { connection } from "./connection.ts";
 import { embedder } from "./embeddings.ts";
+import { fetchThrough } from "./fetch.ts";
 import { embedUnknown, type KnownVectors } from "./known-vectors.ts";
+import { type Asker, chain, type Gate, type Layers } from "./layers.ts";
+import { network } from "./network.ts";
 import { chatCost, embeddingCost, priceOf, readPrices } from "./prices.ts";
 import { usageRecorder } from "./usage.ts";
 
@@ -25,19 +29,27 @@ export type Models = {
 export type LendOptions = {
   /** Finds the vectors that the attempt's tenant already has. */
   readonly known: KnownVectors;
-  /** What each question to the chat model waits for; where it throws, nothing is asked. */
-  readonly before?: () => Promise<void>;
+  /** For whom the models are asked; what is kept for a tenant is kept for this one. */
+  readonly asker?: Asker;
+  /** What each question to a model server waits for, right before it leaves; where it throws, nothing is asked. */
+  readonly before?: Gate;
+  /** Is told of each answer, before it is read. */
+  readonly onCall?: (call: ModelCall) => void;
 };
 
 /** The model tools of one attempt, and what it has used so far. */
 export type Lent = Pick<Tools, "model" | "embed"> & { usage(): Usage };
 
-/** Opens the configured models, or the local ones. Calls nothing yet. Throws CONFIG_INVALID on a wrong price table. */
-export function openModels(settings: ModelSettings): Models {
+/**
+ * Opens the configured models, or the local ones, behind the given layers. Calls nothing yet. Throws CONFIG_INVALID on
+ * a wrong price table.
+ */
+export function openModels(settings: ModelSettings, layers: Layers = {}): Models {
   const prices = readPrices(settings.prices);
   const embeds = embedder(settings);
   const local = connection(settings) === undefined;
   const served = local ? [] : [settings.chatModel, embeds.model];
+  const send = chain(layers, network(settings.timeoutMs));
   return {
     chatName: local ? undefined : settings.chatModel,
     embeddingName: embeds.model,
@@ -48,11 +60,16 @@ export function openModels(settings: ModelSettings): Models {
         ? 0
         : chatCost(priceOf(prices, settings.chatModel), { in: tokens.in, cached: 0, out: tokens.out }) +
           embeddingCost(priceOf(prices, embeds.model), tokens.embedding),
-    lend: ({ known, before }) => {
-      const usage = usageRecorder(prices);
+    lend: ({ known, asker, before = async () => {}, onCall = () => {} }) => {
+      const usage = usageRecorder();
+      const told = (call: ModelCall) => {
+        usage.called(call);
+        onCall(call);
+      };
+      const fetch = fetchThrough(send, { prices, asker, gate: before, onCall: told });
       return {
-        model: chatModel(settings, usage, before),
-        embed: embedUnknown(embeds, known, usage),
+        model: chatModel(settings, fetch),
+        embed: embedUnknown(embeds, known, { usage, fetch }),
         usage: usage.total,
       };
     },

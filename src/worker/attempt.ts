@@ -58,13 +58,14 @@ function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
 }
 
 /**
- * Lends models to one attempt: what it uses is counted for it, what its tenant embedded before is reused, and no chat
- * model is asked while another attempt may be at the same run.
+ * Lends models to one attempt: what it uses is counted for it, what its tenant embedded before is reused, and no model
+ * server is asked while another attempt may be at the same run.
  */
 function lendModels({ models, pool, sure }: Context, run: ClaimedRun): Lent {
   const { embeddingName } = models;
-  const { tenant_id } = run;
+  const { tenant_id, pipeline } = run;
   return models.lend({
+    asker: { tenant_id, run_id: run.id, pipeline },
     known: (hashes) => orUnavailable(() => knownVectors(pool, tenant_id, embeddingName, hashes)),
     before: async () => await sure?.(run),
   });

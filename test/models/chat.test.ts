@@ -9,13 +9,13 @@ import { z } from "zod";
 import { LoregraphError } from "../../src/errors.ts";
 import { chatModel } from "../../src/models/chat.ts";
 import { classifyModelError } from "../../src/models/errors.ts";
-import { listPrices } from "../../src/models/prices.ts";
-import { type UsageRecorder, usageRecorder } from "../../src/models/usage.ts";
+import type { UsageRecorder } from "../../src/models/usage.ts";
 import {
   type Answer,
   breakingServer,
   closedUrl,
   completion,
+  counted,
   expectWait,
   key,
   localSettings,
@@ -33,8 +33,8 @@ const prompt = `What is the mood? ${secret} sighs.`;
 const calm = { mood: "calm", confidence: 0.5 };
 
 function open(settings = localSettings): { model: BaseChatModel; usage: UsageRecorder } {
-  const usage = usageRecorder(listPrices);
-  const model = chatModel(settings, usage);
+  const { usage, fetch } = counted(settings.timeoutMs);
+  const model = chatModel(settings, fetch);
   if (model === undefined) throw new Error("expected a configured chat model");
   return { model, usage };
 }
@@ -58,7 +58,7 @@ function printed(error: unknown): string {
 }
 
 test("is absent where nothing is configured", () => {
-  expect(chatModel(localSettings, usageRecorder(listPrices))).toBeUndefined();
+  expect(chatModel(localSettings, counted().fetch)).toBeUndefined();
 });
 
 test("needs no key where a base URL is set", async () => {

@@ -3,12 +3,11 @@ import { LLMock } from "@copilotkit/aimock";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { LoregraphError } from "../../src/errors.ts";
 import { batches, embedder } from "../../src/models/embeddings.ts";
-import { listPrices } from "../../src/models/prices.ts";
-import { usageRecorder } from "../../src/models/usage.ts";
 import {
   type Answer,
   breakingServer,
   closedUrl,
+  counted,
   embeddings,
   expectWait,
   key,
@@ -20,7 +19,6 @@ import {
 } from "./server.ts";
 
 const texts = (count: number) => Array.from({ length: count }, (_, at) => `text ${at}`);
-const recorder = () => usageRecorder(listPrices);
 
 /** Answers each text with a vector that names its number. */
 function numbered({ body }: { readonly body: Record<string, unknown> }): Answer {
@@ -40,8 +38,8 @@ describe("against aimock", () => {
   test("turns each text into its own vector, the same one every time", async () => {
     const embeds = embedder(settingsFor(mock.url));
 
-    const [wolf, girl] = await embeds.embed(["wolf", "girl"], { usage: recorder() });
-    const [again] = await embeds.embed(["wolf"], { usage: recorder() });
+    const [wolf, girl] = await embeds.embed(["wolf", "girl"], counted());
+    const [again] = await embeds.embed(["wolf"], counted());
 
     expect(wolf).toHaveLength(embeds.dimensions);
     expect(wolf).not.toEqual(girl);
@@ -57,7 +55,7 @@ describe("against aimock", () => {
     const since = Date.now();
 
     const thrown = await embedder(settingsFor(mock.url))
-      .embed([secret], { usage: recorder() })
+      .embed([secret], counted())
       .catch((error: unknown) => error);
 
     expect(thrown).toMatchObject({ code: "RATE_LIMITED" });
@@ -68,7 +66,7 @@ describe("against aimock", () => {
   test("refuses for good with a wrong key", async () => {
     const embeds = embedder(settingsFor(mock.url, { apiKey: "another-key" }));
 
-    await expect(embeds.embed(["wolf"], { usage: recorder() })).rejects.toMatchObject({
+    await expect(embeds.embed(["wolf"], counted())).rejects.toMatchObject({
       code: "MODEL_REFUSED",
     });
   });
@@ -77,9 +75,9 @@ describe("against aimock", () => {
 test("sends many texts in batches, and keeps their order", async () => {
   const { url, requests } = await serverAnswering(numbered);
   const embeds = embedder(settingsFor(url, { embeddingModel: "two-wide" }));
-  const usage = recorder();
+  const { usage, fetch } = counted();
 
-  const vectors = await embeds.embed(texts(600), { usage });
+  const vectors = await embeds.embed(texts(600), { usage, fetch });
 
   expect(requests.map(({ body }) => (body.input as string[]).length)).toEqual([256, 256, 88]);
   expect(vectors).toEqual(texts(600).map((_, at) => [at, 1]));
@@ -92,9 +90,7 @@ test("keeps the order when the server answers in another one", async () => {
     return { body: { ...body, data: body.data.toReversed() } };
   });
 
-  const vectors = await embedder(settingsFor(url, { embeddingModel: "two-wide" })).embed(texts(3), {
-    usage: recorder(),
-  });
+  const vectors = await embedder(settingsFor(url, { embeddingModel: "two-wide" })).embed(texts(3), counted());
 
   expect(vectors).toEqual([
     [0, 1],
@@ -116,10 +112,10 @@ test("counts what a batch cost", async () => {
   const { url } = await serverAnswering(() => ({
     body: { ...(embeddings([[1, 0]]).body as object), usage: { prompt_tokens: 1_000_000 } },
   }));
-  const usage = recorder();
+  const { usage, fetch } = counted();
 
   await embedder(settingsFor(url))
-    .embed(["a"], { usage })
+    .embed(["a"], { usage, fetch })
     .catch(() => "the vector is too short for this model");
 
   expect(usage.total()).toMatchObject({ embedding_calls: 1, embedding_tokens: 1_000_000, cost_usd: 0.02 });
@@ -129,9 +125,7 @@ test("reads vectors that come as base64", async () => {
   const packed = Buffer.from(Float32Array.of(0.5, -0.25).buffer).toString("base64");
   const { url } = await serverAnswering(() => ({ body: { data: [{ index: 0, embedding: packed }] } }));
 
-  const vectors = await embedder(settingsFor(url, { embeddingModel: "two-wide" })).embed(["a"], {
-    usage: recorder(),
-  });
+  const vectors = await embedder(settingsFor(url, { embeddingModel: "two-wide" })).embed(["a"], counted());
 
   expect(vectors).toEqual([[0.5, -0.25]]);
 });
@@ -142,9 +136,9 @@ test("learns an unknown model's dimensions from its first answer, and holds it t
   const embeds = embedder(settingsFor(url, { embeddingModel: "unknown" }));
 
   expect(embeds.dimensions).toBe(0);
-  await embeds.embed(["a"], { usage: recorder() });
+  await embeds.embed(["a"], counted());
   expect(embeds.dimensions).toBe(2);
-  await expect(embeds.embed(["b"], { usage: recorder() })).rejects.toMatchObject({
+  await expect(embeds.embed(["b"], counted())).rejects.toMatchObject({
     code: "MODEL_ANSWER_INVALID",
   });
 });
@@ -163,7 +157,7 @@ test.each<[string, Answer]>([
   const { url } = await serverAnswering(() => answer);
   const embeds = embedder(settingsFor(url, { embeddingModel: "unknown" }));
 
-  const thrown = await embeds.embed([secret, "b"], { usage: recorder() }).catch((error: unknown) => error);
+  const thrown = await embeds.embed([secret, "b"], counted()).catch((error: unknown) => error);
 
   expect(thrown).toMatchObject({ code: "MODEL_ANSWER_INVALID" });
   expect(inspect(thrown, { depth: 20, showHidden: true })).not.toContain(secret);
@@ -173,7 +167,7 @@ test("is MODEL_UNAVAILABLE after the timeout when the server says nothing", asyn
   const { url } = await silentServer();
   const started = Date.now();
 
-  const embedding = embedder(settingsFor(url, { timeoutMs: 300 })).embed(["a"], { usage: recorder() });
+  const embedding = embedder(settingsFor(url)).embed(["a"], counted(300));
 
   await expect(embedding).rejects.toMatchObject({
     code: "MODEL_UNAVAILABLE",
@@ -183,13 +177,13 @@ test("is MODEL_UNAVAILABLE after the timeout when the server says nothing", asyn
 });
 
 test("is MODEL_UNAVAILABLE when the server hangs up in the middle of its answer", async () => {
-  const embedding = embedder(settingsFor(await breakingServer())).embed(["a"], { usage: recorder() });
+  const embedding = embedder(settingsFor(await breakingServer())).embed(["a"], counted());
 
   await expect(embedding).rejects.toMatchObject({ code: "MODEL_UNAVAILABLE" });
 });
 
 test("is MODEL_UNREACHABLE when nothing listens", async () => {
-  const embedding = embedder(settingsFor(await closedUrl())).embed(["a"], { usage: recorder() });
+  const embedding = embedder(settingsFor(await closedUrl())).embed(["a"], counted());
 
   await expect(embedding).rejects.toMatchObject({ code: "MODEL_UNREACHABLE" });
 });
@@ -198,7 +192,7 @@ test("ends at once when it is aborted, with the signal's reason", async () => {
   const { url, asked } = await silentServer();
   const stop = new AbortController();
   const reason = new Error("the run was cancelled");
-  const embedding = embedder(settingsFor(url)).embed(["a"], { usage: recorder(), signal: stop.signal });
+  const embedding = embedder(settingsFor(url)).embed(["a"], { ...counted(), signal: stop.signal });
   const ended = expect(embedding).rejects.toBe(reason);
 
   await asked;
@@ -210,20 +204,20 @@ test("ends at once when it is aborted, with the signal's reason", async () => {
 describe("without a server", () => {
   test("embeds locally, which counts as a call and costs nothing", async () => {
     const embeds = embedder(localSettings);
-    const usage = recorder();
+    const { usage, fetch } = counted();
 
-    const vectors = await embeds.embed(["wolf", "girl"], { usage });
+    const vectors = await embeds.embed(["wolf", "girl"], { usage, fetch });
 
     expect(embeds).toMatchObject({ model: "local-subword-256", dimensions: 256 });
     expect(vectors.map((vector) => vector.length)).toEqual([256, 256]);
-    expect(usage.total()).toEqual({ ...recorder().total(), embedding_calls: 1 });
+    expect(usage.total()).toEqual({ ...counted().usage.total(), embedding_calls: 1 });
   });
 
   test("ends when it is aborted, between two texts", async () => {
     const stop = new AbortController();
     const reason = new Error("the run was cancelled");
     const embedding = embedder(localSettings).embed(texts(10_000), {
-      usage: recorder(),
+      ...counted(),
       signal: stop.signal,
     });
 

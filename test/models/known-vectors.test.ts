@@ -21,8 +21,8 @@ function setup(known: Readonly<Record<string, Vector>> = {}) {
     const all = new Map(Object.entries(known).map(([text, vector]) => [sha256(text), vector]));
     return new Map(hashes.flatMap((hash) => (all.has(hash) ? [[hash, all.get(hash) ?? []] as const] : [])));
   };
-  const usage = usageRecorder({});
-  return { embed: embedUnknown(embedder, lookup, usage), embedded, asked, usage };
+  const usage = usageRecorder();
+  return { embed: embedUnknown(embedder, lookup, { usage, fetch }), embedded, asked, usage };
 }
 
 test("embeds only what is not known, and keeps the texts' order", async () => {

@@ -2,6 +2,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished } from "vitest";
 import type { ModelSettings } from "../../src/config.ts";
+import { fetchThrough } from "../../src/models/fetch.ts";
+import { chain } from "../../src/models/layers.ts";
+import { network } from "../../src/models/network.ts";
+import { listPrices } from "../../src/models/prices.ts";
+import { type UsageRecorder, usageRecorder } from "../../src/models/usage.ts";
 
 /** Not a key: it stands where one would, so that tests can look for it in what is thrown. */
 export const key = "key-that-must-stay-secret";
@@ -21,6 +26,13 @@ export function settingsFor(url: string, more: Partial<ModelSettings> = {}): Mod
 }
 
 export const localSettings: ModelSettings = settingsFor("", { apiKey: undefined, baseUrl: undefined });
+
+/** A way to the network that counts what passes, as one attempt is lent it. */
+export function counted(timeoutMs = 5_000): { readonly usage: UsageRecorder; readonly fetch: typeof fetch } {
+  const usage = usageRecorder();
+  const asking = { prices: listPrices, asker: undefined, gate: async () => {}, onCall: usage.called };
+  return { usage, fetch: fetchThrough(chain({}, network(timeoutMs)), asking) };
+}
 
 export type Answer = {
   readonly status?: number;
