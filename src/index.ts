@@ -22,7 +22,7 @@ export { type Models, openModels } from "./models/models.ts";
 export * from "./pipeline.ts";
 export { type Connected, connectPostgres } from "./postgres/connect.ts";
 export { type MigrateOptions, migrate } from "./postgres/migrate.ts";
-export { loadRegistry, type Registry } from "./registry.ts";
+export { findPipeline, LoadedRegistry, loadRegistry, type Registry } from "./registry.ts";
 export { type Plan, type PlanContext, planReingest } from "./reingest/plan.ts";
 export { type Progress, progressOf } from "./reingest/progress.ts";
 export {

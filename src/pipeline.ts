@@ -155,7 +155,15 @@ export type Stamp = {
   readonly model: string;
   readonly prompt_hash: string;
   readonly input_hash: string;
+  /** That of the code; empty where it was not loaded from a folder. It is noted, and makes no output stale by itself. */
+  readonly fingerprint: string;
 };
+
+/** The code of a graph: a fingerprint of its folder, and the hash of each source file by its path. */
+export type Code = { readonly fingerprint: string; readonly files: Readonly<Record<string, string>> };
+
+/** Of a pipeline that was not loaded from a folder. */
+export const noCode: Code = { fingerprint: "", files: {} };
 
 /** When a pipeline runs: the event, the source types (all where absent), a condition on metadata, a feature flag. */
 export type Trigger = {
@@ -277,6 +285,8 @@ export type Pipeline = Required<Omit<AnyDefinition, "local" | "reads" | "retries
     readonly kind: "enricher" | "ingestion";
     readonly retries: Retries;
     readonly checkpoints: Checkpointing;
+    /** Found when `langgraph.json` is loaded. */
+    readonly code: Code;
     compile(): Promise<ReturnType<ReturnType<AnyDefinition["graph"]>["compile"]>>;
   };
 
@@ -311,6 +321,7 @@ function build<Output extends z.ZodObject>(kind: Pipeline["kind"], definition: D
     kind,
     retries,
     checkpoints,
+    code: noCode,
     compile: async () => {
       // Loaded only here: neither the worker nor a graph's test needs it.
       const { studioTools } = await import("./studio.ts");

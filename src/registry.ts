@@ -3,10 +3,34 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { z } from "zod";
 import { LoregraphError, messageOf } from "./errors.ts";
+import { codeOf } from "./fingerprint.ts";
 import { type Pipeline, runtimeEvents } from "./pipeline.ts";
 
-/** The pipelines of `langgraph.json`, by name. */
+/** The pipelines that run, by name. */
 export type Registry = ReadonlyMap<string, Pipeline>;
+
+/** The pipelines that `langgraph.json` names: of each the version that runs, and beside it those that are only tried. */
+export class LoadedRegistry extends Map<string, Pipeline> {
+  /** All versions, those that run among them. */
+  readonly versions: readonly Pipeline[];
+
+  /** `tried` are other versions of the pipelines that run. */
+  constructor(running: readonly Pipeline[], tried: readonly Pipeline[] = []) {
+    super(running.map((pipeline) => [pipeline.name, pipeline]));
+    this.versions = [...running, ...tried];
+  }
+}
+
+/** The pipeline of this name: the version that runs, or the one that is named, which may be one that is only tried. */
+export function findPipeline(registry: Registry, name: string, version?: number): Pipeline | undefined {
+  if (version === undefined) return registry.get(name);
+  return versionsIn(registry).find((pipeline) => pipeline.name === name && pipeline.version === version);
+}
+
+/** All versions of all pipelines, those that run first. */
+export function versionsIn(registry: Registry): readonly Pipeline[] {
+  return registry instanceof LoadedRegistry ? registry.versions : [...registry.values()];
+}
 
 const File = z.object({
   graphs: z.record(
@@ -21,11 +45,15 @@ const File = z.object({
  * Loads the pipelines that `langgraph.json` names: the file at `path`, else the working folder's, else our own.
  * LangGraph Studio loads the same entries. Throws REGISTRY_INVALID, naming the entry.
  */
-export async function loadRegistry(path?: string): Promise<Registry> {
+export async function loadRegistry(path?: string): Promise<LoadedRegistry> {
   const file = path ? resolve(path) : (existing(resolve("langgraph.json")) ?? ownRegistry());
   const entries = Object.entries(readEntries(file));
   const pipelines = await Promise.all(entries.map(([name, target]) => loadPipeline(file, name, target)));
-  const registry = new Map(pipelines.map((pipeline) => [pipeline.name, pipeline]));
+  const isTried = (nth: number) => entries[nth]?.[0].includes("@");
+  const running = pipelines.filter((_, nth) => !isTried(nth));
+  const tried = pipelines.filter((_, nth) => isTried(nth));
+  const registry = new LoadedRegistry(running, tried);
+  for (const pipeline of tried) assertOtherVersion(file, registry, pipeline);
   assertOwnEvents(file, pipelines);
   assertTriggersThatFire(file, pipelines);
   return registry;
@@ -55,9 +83,26 @@ async function loadPipeline(file: string, name: string, target: string): Promise
   if (!existsSync(module)) throw invalid(file, name, `names ${path}, which does not exist`);
   const exported: unknown = (await importModule(file, name, module))[symbol];
   if (!isPipeline(exported)) throw invalid(file, name, `expected ${target} to be made by definePipeline`);
-  if (exported.name !== name)
-    throw invalid(file, name, `expected its pipeline to bear the same name, got: ${exported.name}`);
-  return exported;
+  assertNamed(file, name, exported);
+  return { ...exported, code: codeOf(module) };
+}
+
+/** An entry is named for its pipeline; one that is tried beside it, for its version too: `dialog-mood@2`. */
+function assertNamed(file: string, entry: string, { name, version }: Pipeline): void {
+  const [plain, tried] = entry.split("@");
+  if (name !== plain) throw invalid(file, entry, `expected its pipeline to bear the same name, got: ${name}`);
+  if (tried !== undefined && tried !== String(version))
+    throw invalid(file, entry, `expected its pipeline to be of version ${tried}, got: ${version}`);
+}
+
+function assertOtherVersion(file: string, registry: Registry, { name, version, kind }: Pipeline): void {
+  const entry = `${name}@${version}`;
+  const running = registry.get(name);
+  if (running === undefined) throw invalid(file, entry, `expected an entry "${name}" beside it, got: none`);
+  if (running.version >= version)
+    throw invalid(file, entry, `expected a version above that of "${name}", ${running.version}`);
+  if (kind === "ingestion")
+    throw invalid(file, entry, "expected an enricher: only those are tried on a share");
 }
 
 async function importModule(file: string, name: string, module: string): Promise<Record<string, unknown>> {

@@ -44,7 +44,8 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/store": { mayImport: [...contract, "src/db.ts"] },
   "src/postgres": { mayImport: [...contract, "src/db.ts", "src/config.ts", "src/own-file.ts"] },
   checkpoints: { mayImport: [...contract, "src/db.ts"] },
-  "src/registry.ts": { mayImport: contract },
+  "src/fingerprint.ts": { mayImport: contract },
+  "src/registry.ts": { mayImport: [...contract, "src/fingerprint.ts"] },
   "src/router.ts": { mayImport: contract, mayImportTypes: ["src/ledger"] },
 
   // What joins them: events to runs, content to events, runs to answers.

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { loadRegistry } from "../src/registry.ts";
+import { findPipeline, loadRegistry } from "../src/registry.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -19,12 +19,13 @@ function moduleOf(
   on = "entity.ingested",
   emits: readonly string[] = [],
   mentioned = false,
+  version = 1,
 ): string {
   return `import { definePipeline } from "${contract}";
 import { z } from "${zod}";
 export const other = 1;
 export default definePipeline({
-  name: "${name}", version: 1, trigger: { on: "${on}", mentioned: ${mentioned} }, output: z.object({}), emits: ${JSON.stringify(emits)},
+  name: "${name}", version: ${version}, trigger: { on: "${on}", mentioned: ${mentioned} }, output: z.object({}), emits: ${JSON.stringify(emits)},
   graph: () => { throw new Error("not here"); },
 });`;
 }
@@ -48,6 +49,31 @@ test("loads the pipelines that the file names, by their names", async () => {
 
   expect([...registry.keys()]).toEqual(["moods", "traits"]);
   expect(registry.get("traits")).toMatchObject({ kind: "enricher", trigger: { on: "mood.found" } });
+});
+
+test("keeps the code of each, found by what its folder holds", async () => {
+  const registry = await load({ moods: "./moods.ts:default" }, { "moods.ts": moduleOf("moods") });
+
+  expect(registry.get("moods")?.code).toMatchObject({
+    fingerprint: expect.stringMatching(/^ts-/),
+    files: { "moods.ts": expect.stringMatching(/^[0-9a-f]{64}$/) },
+  });
+});
+
+test("keeps another version beside the one that runs, to be found by name and version", async () => {
+  const registry = await load(
+    { moods: "./moods.ts:default", "moods@2": "./moods-2.ts:default" },
+    {
+      "moods.ts": moduleOf("moods"),
+      "moods-2.ts": moduleOf("moods", "entity.ingested", [], false, 2),
+    },
+  );
+
+  expect([...registry.keys()]).toEqual(["moods"]);
+  expect(findPipeline(registry, "moods")).toMatchObject({ version: 1 });
+  expect(findPipeline(registry, "moods", 1)).toBe(registry.get("moods"));
+  expect(findPipeline(registry, "moods", 2)).toMatchObject({ name: "moods", version: 2 });
+  expect(findPipeline(registry, "moods", 3)).toBeUndefined();
 });
 
 test("lets a deletion trigger a pipeline that reads whom the text spoke of", async () => {
@@ -129,6 +155,27 @@ test.each<[string, unknown, Readonly<Record<string, string>>, readonly string[]]
     { moods: "./moods.ts:default" },
     { "moods.ts": moduleOf("moods", "entity.ingested", ["mood.found", "entity.changed"]) },
     ['"moods"', "emits", "got: entity.changed"],
+  ],
+  [
+    "a version that is not the one it is named for",
+    { moods: "./moods.ts:default", "moods@3": "./moods-2.ts:default" },
+    {
+      "moods.ts": moduleOf("moods"),
+      "moods-2.ts": moduleOf("moods", "entity.ingested", [], false, 2),
+    },
+    ['"moods@3"', "of version 3, got: 2"],
+  ],
+  [
+    "a version to be tried that is no higher",
+    { moods: "./moods.ts:default", "moods@1": "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods") },
+    ['"moods@1"', 'above that of "moods", 1'],
+  ],
+  [
+    "a version to be tried beside nothing",
+    { "moods@1": "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods") },
+    ['"moods@1"', 'an entry "moods" beside it'],
   ],
   ["an entry without an export", { moods: "./moods.ts" }, {}, ["moods", "path:export"]],
   ["an entry that is no text", { moods: { path: "./moods.ts" } }, {}, ["moods", "langgraph.json"]],

@@ -41,7 +41,8 @@ function columnsOf({ lease: { tenant_id, id, lease_token }, usage, ...end }: Run
 
 const stops = "held.status = 'waiting' and run.cancel_requested_at is null";
 
-const stamped = (column: keyof Stamp) => `${column} = coalesce(held.${column}, run.${column})`;
+const stamped = (column: Exclude<keyof Stamp, "fingerprint">) =>
+  `${column} = coalesce(held.${column}, run.${column})`;
 
 // Rows are locked in the order of their keys, as everybody does who holds several, and changed in that of the tallies
 // of their reingests, which a trigger locks: two that end many runs wait for each other, never both.
@@ -50,7 +51,8 @@ const endSql = `
     ${lockedLeases(
       `jsonb_to_recordset($1) as given (
         tenant_id uuid, id uuid, lease_token uuid, status text, outcome text, question text, reason text,
-        pipeline_version integer, model text, prompt_hash text, input_hash text, ${usageColumns}
+        pipeline_version integer, model text, prompt_hash text, input_hash text, fingerprint text,
+        ${usageColumns}
       )`,
       "given.*, run.reingest_id, run.pipeline",
     )}
@@ -63,6 +65,7 @@ const endSql = `
     error_code       = case when held.status = 'cancelled' then 'CANCELLED' else run.error_code end,
     error_message    = case when held.status = 'cancelled' then held.reason else run.error_message end,
     ${stamped("pipeline_version")}, ${stamped("model")}, ${stamped("prompt_hash")}, ${stamped("input_hash")},
+    fingerprint      = coalesce(nullif(held.fingerprint, ''), run.fingerprint),
     ${unleased},
     ${addUsageOf("held")}
   from (select * from held order by tenant_id, reingest_id, pipeline, id) held

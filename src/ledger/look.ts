@@ -80,6 +80,7 @@ const lastSql = `select id ${among} offset $6 - 1 limit 1`;
 const WholeRun = Run.extend({
   prompt_hash: z.string().nullable(),
   input_hash: z.string().nullable(),
+  fingerprint: z.string().nullable(),
   /** What it waits to be told, where it is waiting. */
   question: z.unknown(),
   lease_expires_at: z.date().nullable(),

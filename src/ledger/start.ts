@@ -30,7 +30,8 @@ function columnsOf({ lease: { tenant_id, id, lease_token }, stamp }: Start) {
 const startSql = `
   with held as materialized (
     ${lockedLeases(`jsonb_to_recordset($1) as given (
-      tenant_id uuid, id uuid, lease_token uuid, pipeline_version integer, model text, prompt_hash text, input_hash text
+      tenant_id uuid, id uuid, lease_token uuid, pipeline_version integer, model text, prompt_hash text, input_hash text,
+      fingerprint text
     )`)}
   ),
   unhurried as materialized (select set_config('synchronous_commit', 'off', true))
@@ -40,7 +41,8 @@ const startSql = `
     pipeline_version = held.pipeline_version,
     model            = held.model,
     prompt_hash      = held.prompt_hash,
-    input_hash       = held.input_hash
+    input_hash       = held.input_hash,
+    fingerprint      = nullif(held.fingerprint, '')
   from held, unhurried
   where run.tenant_id = held.tenant_id and run.id = held.id
   returning held.lease_token`;

@@ -80,17 +80,21 @@ const documentsSql = `
   with given as materialized (
     select * from jsonb_to_recordset($1) as given (
       tenant_id uuid, source_type text, source_id uuid, source_version integer, kind text, language text,
-      pipeline_version integer, model text, prompt_hash text, input_hash text, run_id uuid
+      pipeline_version integer, model text, prompt_hash text, input_hash text, run_id uuid,
+      fingerprint text
     )
   ),
   stored as (
     insert into documents (tenant_id, source_type, source_id, source_version, kind, language,
-      pipeline_version, model, prompt_hash, input_hash, run_id)
-    select * from given
+      pipeline_version, model, prompt_hash, input_hash, run_id, fingerprint)
+    select tenant_id, source_type, source_id, source_version, kind, language,
+      pipeline_version, model, prompt_hash, input_hash, run_id, nullif(fingerprint, '')
+    from given
     on conflict (tenant_id, source_type, source_id) do update set
       source_version = excluded.source_version, kind = excluded.kind, language = excluded.language,
       pipeline_version = excluded.pipeline_version, model = excluded.model, prompt_hash = excluded.prompt_hash,
-      input_hash = excluded.input_hash, run_id = excluded.run_id, stored_at = now()
+      input_hash = excluded.input_hash, run_id = excluded.run_id, fingerprint = excluded.fingerprint,
+      stored_at = now()
   )
   delete from chunks using given
   where chunks.tenant_id = given.tenant_id

@@ -27,15 +27,19 @@ export async function storeEnrichments(db: Db, enrichments: readonly NewEnrichme
 
 const storeSql = `
   insert into enrichments (tenant_id, source_type, source_id, pipeline, source_version, outcome, output,
-    pipeline_version, model, prompt_hash, input_hash, run_id)
-  select * from jsonb_to_recordset($1) as given (
+    pipeline_version, model, prompt_hash, input_hash, run_id, fingerprint)
+  select tenant_id, source_type, source_id, pipeline, source_version, outcome, output,
+    pipeline_version, model, prompt_hash, input_hash, run_id, nullif(fingerprint, '')
+  from jsonb_to_recordset($1) as given (
     tenant_id uuid, source_type text, source_id uuid, pipeline text, source_version integer, outcome text, output jsonb,
-    pipeline_version integer, model text, prompt_hash text, input_hash text, run_id uuid
+    pipeline_version integer, model text, prompt_hash text, input_hash text, run_id uuid,
+    fingerprint text
   )
   on conflict (tenant_id, source_type, source_id, pipeline) do update set
     source_version = excluded.source_version, outcome = excluded.outcome, output = excluded.output,
     pipeline_version = excluded.pipeline_version, model = excluded.model, prompt_hash = excluded.prompt_hash,
-    input_hash = excluded.input_hash, run_id = excluded.run_id, stored_at = now()`;
+    input_hash = excluded.input_hash, run_id = excluded.run_id, fingerprint = excluded.fingerprint,
+    stored_at = now()`;
 
 export type StillTrue = {
   readonly key: EntityKey;

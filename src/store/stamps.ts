@@ -3,7 +3,7 @@ import { sha256 } from "../hash.ts";
 import type { Pipeline, Stamp } from "../pipeline.ts";
 
 /** The part of a stamp that is the same for every entity. */
-export type Maker = Pick<Stamp, "pipeline_version" | "model" | "prompt_hash">;
+export type Maker = Omit<Stamp, "input_hash">;
 
 /** The names of the configured models; `chatName` is absent where there is none. */
 export type ModelNames = { readonly chatName: string | undefined; readonly embeddingName: string };
@@ -14,6 +14,7 @@ export function makerOf(pipeline: Pipeline, models: ModelNames): Maker {
     pipeline_version: pipeline.version,
     model: modelName(pipeline, models),
     prompt_hash: sha256(JSON.stringify(pipeline.prompts)),
+    fingerprint: pipeline.code.fingerprint,
   };
 }
 
@@ -26,11 +27,19 @@ function modelName(pipeline: Pipeline, models: ModelNames): string {
   );
 }
 
-export function sameStamp(a: Stamp, b: Stamp): boolean {
-  return stampKey(a) === stampKey(b);
+/** What decides whether an output is stale. Other code is not among it: a comment must not cost a tenant its outputs. */
+export type Deciding = Omit<Stamp, "fingerprint">;
+
+/** Would the one be made as the other was? A changed graph says so by its version. */
+export function sameStamp(a: Deciding, b: Deciding): boolean {
+  return decidingKey(a) === decidingKey(b);
 }
 
-/** A stamp as one line. */
-export function stampKey({ pipeline_version, model, prompt_hash, input_hash }: Stamp): string {
+function decidingKey({ pipeline_version, model, prompt_hash, input_hash }: Deciding): string {
   return [pipeline_version, model, prompt_hash, input_hash].join(" ");
+}
+
+/** A stamp as one line, for checkpoints: what one code has begun no other goes on with, whatever their versions say. */
+export function stampKey(stamp: Stamp): string {
+  return `${decidingKey(stamp)} ${stamp.fingerprint}`.trimEnd();
 }

@@ -1,14 +1,15 @@
 import { z } from "zod";
 import { type Db, many } from "../db.ts";
-import { Entity, type Pipeline, type Stamp } from "../pipeline.ts";
+import { Entity, type Pipeline } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
+import type { Deciding } from "./stamps.ts";
 
 /** What a run is about, as it is now. */
 export type Subject = {
   /** Undefined where it is gone. */
   readonly entity: Entity | undefined;
   /** The stamp of what the pipeline stored last for it; undefined where it stored nothing. */
-  readonly stored: Stamp | undefined;
+  readonly stored: Deciding | undefined;
 };
 
 /** An entity that a pipeline is about to be run on. */
@@ -41,7 +42,7 @@ const Row = z
     }),
   );
 
-const stored = (column: keyof Stamp) => `coalesce(document.${column}, enrichment.${column}) as ${column}`;
+const stored = (column: keyof Deciding) => `coalesce(document.${column}, enrichment.${column}) as ${column}`;
 
 const subjectsSql = `
   select entity.tenant_id, entity.source_type, entity.source_id, entity.version, entity.title, entity.text, entity.metadata,

@@ -114,6 +114,7 @@ describe("a run", () => {
       id: run.id,
       prompt_hash: "p",
       input_hash: "i",
+      fingerprint: "f",
       cause: null,
       question: null,
     });

@@ -17,7 +17,13 @@ export function scene(given: Partial<NewEntity> = {}): NewEntity {
   };
 }
 
-export const baseStamp: Stamp = { pipeline_version: 1, model: "tiny", prompt_hash: "p", input_hash: "i" };
+export const baseStamp: Stamp = {
+  pipeline_version: 1,
+  model: "tiny",
+  prompt_hash: "p",
+  input_hash: "i",
+  fingerprint: "f",
+};
 
 export function chunkOf(text: string, given: Partial<Chunk> = {}): Chunk {
   return {

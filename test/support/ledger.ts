@@ -9,7 +9,13 @@ import { type ClaimedRun, type Lease, Run, type RunRequest } from "../../src/led
 import { startAttempts } from "../../src/ledger/start.ts";
 import type { Stamp, Usage } from "../../src/pipeline.ts";
 
-export const stamp: Stamp = { pipeline_version: 1, model: "echo", prompt_hash: "p", input_hash: "i" };
+export const stamp: Stamp = {
+  pipeline_version: 1,
+  model: "echo",
+  prompt_hash: "p",
+  input_hash: "i",
+  fingerprint: "f",
+};
 
 /** A pipeline name that no other test uses, so that no other test's claim takes its runs. */
 export function newPipeline(): string {

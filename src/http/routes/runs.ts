@@ -21,6 +21,7 @@ const ListedRun = Run.extend({
 const WholeRun = ListedRun.extend({
   prompt_hash: z.string().nullable(),
   input_hash: z.string().nullable(),
+  fingerprint: z.string().nullable().describe("Of the code of its graph"),
   question: z.unknown().describe("What it waits to be told, where it is waiting"),
   lease_expires_at: Time.nullable(),
   cancel_requested_at: Time.nullable(),
