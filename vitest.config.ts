@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["{test,graphs,checkpoints}/**/*.test.ts"],
+    include: ["{test,graphs,checkpoints,src/new/template}/**/*.test.ts"],
     globalSetup: "test/support/postgres.ts",
     pool: "forks",
     // Most of a test waits for Postgres or another process: by itself vitest would leave one of two processors idle.

@@ -135,14 +135,19 @@ function assertOwnEvents(file: string, pipelines: readonly Pipeline[]): void {
 
 /** A trigger that never fires, or whose every run ends cancelled, would fail without anybody being told. */
 function assertTriggersThatFire(file: string, pipelines: readonly Pipeline[]): void {
-  // Nobody asks for a reingest yet.
-  const appended = runtimeEvents.filter((event) => event !== "reingest.requested");
-  const events: readonly string[] = [...appended, ...pipelines.flatMap(({ emits }) => emits)];
+  const events = triggerEvents(pipelines);
   for (const { name, trigger } of pipelines) {
     if (!events.includes(trigger.on))
       throw invalid(file, name, `expected trigger.on to be one of ${events.join(", ")}, got: ${trigger.on}`);
     if (trigger.on === "entity.deleted" && !trigger.mentioned) throw invalid(file, name, goneBefore);
   }
+}
+
+/** The events that may trigger a pipeline: the runtime's, and those that these pipelines announce. */
+export function triggerEvents(pipelines: readonly Pipeline[]): readonly string[] {
+  // Nobody asks for a reingest yet.
+  const appended = runtimeEvents.filter((event) => event !== "reingest.requested");
+  return [...appended, ...pipelines.flatMap(({ emits }) => emits)];
 }
 
 const goneBefore =

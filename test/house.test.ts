@@ -152,6 +152,12 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/studio.ts": {
     mayImport: [...contract, "src/config.ts", "src/db.ts", "src/models", "src/postgres", "src/worker"],
   },
+  // What `new` writes: a graph as any other. Before its folder's own row, so that it is found first.
+  "src/new/template": { mayImport: ["src/pipeline.ts", "src/ask.ts", "src/content"] },
+  "src/new": {
+    mayImport: [...contract, "src/own-file.ts", "src/registry.ts", "src/sources/nearest.ts"],
+  },
+  "src/testing.ts": { mayImport: [...contract, "src/models", "src/worker"] },
   "src/cli": { mayImport: ["src", "checkpoints"] },
   "src/index.ts": { mayImport: ["src", "checkpoints"] },
 };

@@ -14,6 +14,10 @@ const commands = {
     summary: "take in what a tenant has in the main service",
     load: () => import("./commands/sync.ts"),
   },
+  new: {
+    summary: "write a new pipeline: a folder and its line in langgraph.json",
+    load: () => import("./commands/new.ts"),
+  },
   inspect: {
     summary: "show what base ingestion would make of files; needs no database",
     load: () => import("./commands/inspect.ts"),

@@ -3,6 +3,7 @@ import type { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
 import { LoregraphError } from "../errors.ts";
 import { within } from "../pause.ts";
 import type { Entity, Pipeline, Tools } from "../pipeline.ts";
+import { answerInvalid, checkedAnswer } from "./answer.ts";
 import { Stop } from "./ending.ts";
 
 export type Invocation = {
@@ -105,29 +106,6 @@ async function invokeNamingNode(work: Promise<unknown>, pipeline: Pipeline): Pro
       throw answerInvalid(pipeline, "a node answered what the next one cannot read", error);
     throw error;
   }
-}
-
-function checkedAnswer(pipeline: Pipeline, values: unknown): Record<string, unknown> {
-  const parsed = pipeline.output.safeParse(values);
-  if (!parsed.success) throw answerInvalid(pipeline, "its answer is not what it promised", parsed.error);
-  assertKnownEvents(pipeline, parsed.data);
-  return { ...parsed.data };
-}
-
-const Events = z.array(z.object({ event: z.string() })).default([]);
-
-function assertKnownEvents({ name, emits }: Pipeline, answer: Record<string, unknown>): void {
-  const unknown = Events.parse(answer.events).find(({ event }) => !emits.includes(event));
-  if (unknown === undefined) return;
-  const announced = emits.join(", ") || "none";
-  throw new LoregraphError(
-    "EVENT_UNKNOWN",
-    `${name}: expected an event that it announces (${announced}), got: ${unknown.event}`,
-  );
-}
-
-function answerInvalid({ name }: Pipeline, what: string, cause: z.core.$ZodError): LoregraphError {
-  return new LoregraphError("ANSWER_INVALID", `${name}: ${what}:\n${z.prettifyError(cause)}`, { cause });
 }
 
 const Interrupted = z.object({ __interrupt__: z.array(z.object({ value: z.unknown() })).min(1) });
