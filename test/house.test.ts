@@ -130,6 +130,9 @@ const rooms: Readonly<Record<string, Room>> = {
     mayImportTypes: ["src/config.ts", "src/models", "src/registry.ts"],
   },
 
+  // What tries and measures graphs.
+  "src/eval": { mayImport: [...contract, "src/content"] },
+
   // The doors.
   "src/http": {
     mayImport: [

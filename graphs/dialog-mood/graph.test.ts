@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import type { BaseMessage } from "@langchain/core/messages";
 import { OutputParserException } from "@langchain/core/output_parsers";
 import { RunnableLambda } from "@langchain/core/runnables";
@@ -8,6 +8,7 @@ import { MemorySaver } from "@langchain/langgraph";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { loregraphError } from "../../src/errors.ts";
+import { readExamples } from "../../src/eval/examples.ts";
 import { Entity } from "../../src/pipeline.ts";
 import { exchangesOf, spanOf, speakersOf, spokenLines, turnsOf } from "./exchanges.ts";
 import { graph } from "./graph.ts";
@@ -281,12 +282,12 @@ describe("with a model", () => {
   });
 });
 
+const { examples, rejected } = await readExamples(fileURLToPath(new URL("examples.jsonl", import.meta.url)), {
+  pipeline,
+});
+
 describe("by rules", () => {
-  const Example = z.object({ name: z.string(), input: Entity, expected: z.looseObject({}) });
-  const examples = readFileSync(new URL("examples.jsonl", import.meta.url), "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => Example.parse(JSON.parse(line)));
+  test("has no broken example", () => expect(rejected).toEqual([]));
 
   test.each(examples)("reads $name", async ({ input, expected }) => {
     const answer = await read(input);
