@@ -35,7 +35,7 @@ test("every command's --help shows an example that can be typed", async () => {
     expect(out).toMatch(new RegExp(`\n\nExample:\n {2}npx loregraph ${names[nth]}\\b`));
     if (!groups.includes(names[nth] ?? "")) expect(out).toContain("--json");
   }
-});
+}, 120_000); // a process for each, on a machine that may be busy
 
 test("docs/cli.md has the same commands and exit codes", async () => {
   const page = await fileOf("docs/cli.md");
