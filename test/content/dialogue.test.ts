@@ -40,6 +40,17 @@ describe("double quotation marks", () => {
     ]);
   });
 
+  test("finds what runs over a line's end in a paragraph that is wrapped, with no blank line to show it", () => {
+    const text =
+      "The ferryman shook his head. “The river is\nhigh,” he said, “and my\nboat is old. Come\nback on Monday.”";
+    expect(spoken(text)).toEqual(["“The river is\nhigh,”", "“and my\nboat is old. Come\nback on Monday.”"]);
+  });
+
+  test("ends what nobody closes at its line where each line is a paragraph", () => {
+    const text = "“Stay here.\nThe ferryman shook his head.\n“The river is high,” he said.\nNobody answered.";
+    expect(spoken(text)).toEqual(["“Stay here.", "“The river is high,”"]);
+  });
+
   test("reads straight marks by their place", () => {
     expect(spoken('"No!" he cried. The sign was 12" wide. "Never."')).toEqual(['"No!"', '"Never."']);
   });

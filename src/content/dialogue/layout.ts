@@ -12,7 +12,17 @@ const sample = 100_000;
 export function layoutOf(text: string): Layout {
   const start = text.slice(0, sample);
   if (isTokenised(start)) return "tokenised";
-  return /\n[ \t\r]*\n/.test(start) ? "blocks" : "lines";
+  return /\n[ \t\r]*\n/.test(start) || isWrapped(start) ? "blocks" : "lines";
+}
+
+/** A paragraph hardly ever begins with a small letter; of lines that are broken off at a width, nine in ten do. */
+const mostSmall = 0.25;
+
+/** One paragraph whose lines are broken off, as a block of a book may be that wraps its text. */
+function isWrapped(text: string): boolean {
+  const ends = text.match(/\n[ \t\r]*\S/g)?.length ?? 0;
+  const small = text.match(/\n[ \t\r]*\p{Ll}/gu)?.length ?? 0;
+  return small > mostSmall * ends;
 }
 
 /** A space stands before most commas and stops. French sets a space before “!” and “:”, but not before these. */
