@@ -72,6 +72,7 @@ test("links between the project's own pages lead somewhere", async () => {
     "docs/cli.md",
     "docs/benchmarks.md",
     "docs/http.md",
+    "docs/quality.md",
     "docs/errors.md",
     "docs/webhooks.md",
     "docs/main-service.md",
