@@ -54,6 +54,11 @@ export const errorCodes = {
     retry: true,
     solve: "Read the run's errors, then correct the graph and redrive.",
   },
+  GRAPH_ENDLESS: {
+    status: 422,
+    retry: false,
+    solve: "Give the circle that the message names a way to END.",
+  },
   COMMIT_FAILED: {
     status: 500,
     retry: true,

@@ -178,6 +178,24 @@ export type Trigger = {
 /** How a stored answer counts in the ledger. */
 export type Outcome = "completed" | "skipped" | "eval_rejected";
 
+/**
+ * How an evaluation scores one field of an answer against what an example expects of it, from 0 (wrong) to 1 (right).
+ * Where items of a list count, `by` names the one of their fields that counts.
+ */
+export type Measure =
+  /** Are they equal? Lists in the same order. */
+  | { readonly kind: "exact"; readonly by?: string }
+  /** F1 of the items as sets, letters' case aside; two empty lists are equal. */
+  | { readonly kind: "setF1"; readonly by?: string }
+  /** Is the number at most `within` off? */
+  | { readonly kind: "numeric"; readonly within: number }
+  /** F1 of the words of two texts, case and punctuation aside. */
+  | { readonly kind: "wordF1" }
+  /** Does it hold what is expected, at every depth? Lists have the same length. */
+  | { readonly kind: "partial" }
+  /** What a chat model says of it by the rubric; `model` defaults to the configured one. */
+  | { readonly kind: "judge"; readonly rubric: string; readonly model?: string };
+
 /** How often and how long a pipeline is tried. Times in milliseconds. */
 export type Retries = {
   /** Attempts before a run becomes a dead letter. Defaults to 5. */
@@ -269,6 +287,8 @@ type Definition<Output extends z.ZodObject> = {
   readonly reads?: (entity: Entity, read: Reader) => unknown;
   /** How an answer counts. Defaults to `completed`. */
   outcome?(answer: z.infer<Output>): Outcome;
+  /** How evaluations score the fields of its answers. A field without one is measured by its type. */
+  readonly measures?: Readonly<Partial<Record<keyof z.infer<Output>, Measure>>>;
   /** The events that its answers may name under `events`. */
   readonly emits?: readonly string[];
   readonly retries?: Partial<Retries>;
@@ -280,8 +300,11 @@ type Definition<Output extends z.ZodObject> = {
 };
 
 /** A pipeline as the runtime and LangGraph Studio load it; `compile()` is what makes it a graph to Studio. */
-export type Pipeline = Required<Omit<AnyDefinition, "local" | "reads" | "retries" | "checkpoints">> &
+export type Pipeline = Required<
+  Omit<AnyDefinition, "local" | "reads" | "measures" | "retries" | "checkpoints">
+> &
   Pick<AnyDefinition, "local" | "reads"> & {
+    readonly measures: Readonly<Record<string, Measure | undefined>>;
     readonly kind: "enricher" | "ingestion";
     readonly retries: Retries;
     readonly checkpoints: Checkpointing;
@@ -311,6 +334,7 @@ function build<Output extends z.ZodObject>(kind: Pipeline["kind"], definition: D
   const retries = { attempts: 5, base: 2_000, most: 600_000, ...definition.retries };
   const checkpoints = { ...checkpointing, ...definition.checkpoints };
   assertSound({ timeout: 600_000, priority: 0, ...definition, retries, checkpoints });
+  const measures: Pipeline["measures"] = { ...definition.measures };
   return {
     prompts: [],
     outcome: () => "completed",
@@ -318,6 +342,7 @@ function build<Output extends z.ZodObject>(kind: Pipeline["kind"], definition: D
     timeout: 600_000,
     priority: 0,
     ...definition,
+    measures,
     kind,
     retries,
     checkpoints,

@@ -46,7 +46,7 @@ const File = z.object({
  * LangGraph Studio loads the same entries. Throws REGISTRY_INVALID, naming the entry.
  */
 export async function loadRegistry(path?: string): Promise<LoadedRegistry> {
-  const file = path ? resolve(path) : (existing(resolve("langgraph.json")) ?? ownRegistry());
+  const file = registryFile(path);
   const entries = Object.entries(readEntries(file));
   const pipelines = await Promise.all(entries.map(([name, target]) => loadPipeline(file, name, target)));
   const isTried = (nth: number) => entries[nth]?.[0].includes("@");
@@ -57,6 +57,17 @@ export async function loadRegistry(path?: string): Promise<LoadedRegistry> {
   assertOwnEvents(file, pipelines);
   assertTriggersThatFire(file, pipelines);
   return registry;
+}
+
+/** The folder that holds a pipeline's files, where `loadRegistry` finds it by the same `path`; its name is known. */
+export function folderOf(name: string, path?: string): string {
+  const file = registryFile(path);
+  const [module = ""] = readEntries(file)[name]?.split(":") ?? [];
+  return dirname(resolve(dirname(file), module));
+}
+
+function registryFile(path: string | undefined): string {
+  return path ? resolve(path) : (existing(resolve("langgraph.json")) ?? ownRegistry());
 }
 
 function existing(file: string): string | undefined {

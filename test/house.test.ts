@@ -131,7 +131,19 @@ const rooms: Readonly<Record<string, Room>> = {
   },
 
   // What tries and measures graphs.
-  "src/eval": { mayImport: [...contract, "src/content"] },
+  "src/try": { mayImport: [...contract, "src/models", "src/registry.ts", "src/worker"] },
+  "src/eval": {
+    mayImport: [
+      ...contract,
+      "src/ask.ts",
+      "src/content",
+      "src/db.ts",
+      "src/models",
+      "src/pause.ts",
+      "src/store",
+      "src/try",
+    ],
+  },
 
   // The doors.
   "src/http": {

@@ -22,6 +22,7 @@ export default definePipeline({
     language: entity.metadata.language ?? null,
     ...(await passagesOfOthers(entity, read)),
   }),
+  measures: { traits: { kind: "setF1", by: "trait" }, passages: { kind: "exact" } },
   outcome: ({ passages }) => (passages === 0 ? "skipped" : "completed"),
   emits: [traitsChanged],
   // After other pending work, so that the scenes that came with a character are there to be read.

@@ -18,5 +18,11 @@ export default definePipeline({
   prompts: [exchangePrompt, wholePrompt, JSON.stringify(z.toJSONSchema(Answer))],
   local: "wink-rules-1",
   reads: ({ metadata }) => metadata.language ?? null,
+  measures: {
+    mood: { kind: "exact" },
+    valence: { kind: "numeric", within: 0.3 },
+    evidence: { kind: "wordF1" },
+    exchanges: { kind: "partial" },
+  },
   outcome: ({ mood }) => (mood === null ? "skipped" : "completed"),
 });

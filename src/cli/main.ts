@@ -58,6 +58,10 @@ const commands = {
   },
   show: { summary: "show an entity with all that is known of it", load: () => import("./commands/show.ts") },
   search: { summary: "find chunks by their words", load: () => import("./commands/search.ts") },
+  eval: {
+    summary: "run a pipeline's examples and score its answers",
+    load: () => import("./commands/eval.ts"),
+  },
   graph: { summary: "draw a pipeline's graph as Mermaid", load: () => import("./commands/graph.ts") },
   keys: { summary: "make, list or revoke keys of the HTTP API", load: () => import("./commands/keys.ts") },
   db: { summary: "start, stop, open or reset the database", load: () => import("./commands/db.ts") },

@@ -15,6 +15,8 @@ export type Example = {
   readonly passages: readonly string[];
   /** What `read.previous` finds. */
   readonly previous?: unknown;
+  /** What a person answers to the graph's questions, in their order. */
+  readonly answers?: readonly unknown[];
   /** A part of the answer: fields that are not named are not measured. */
   readonly expected: Readonly<Record<string, unknown>>;
 };
@@ -85,6 +87,7 @@ const Line = z.object({
   passage: Locator.optional(),
   passages: z.array(z.union([z.string(), Locator])).default([]),
   previous: z.unknown().optional(),
+  answers: z.array(z.unknown()).optional(),
   expected: z.record(z.string(), z.unknown()),
 });
 type Line = z.infer<typeof Line>;
@@ -97,13 +100,14 @@ async function readExample(
   find: FindPassage,
 ): Promise<Example> {
   const parsed = Line.parse(JSON.parse(written));
-  const { name = `line ${line}`, passages, previous, expected } = parsed;
+  const { name = `line ${line}`, passages, previous, answers, expected } = parsed;
   refuseUnknownFields(expected, pipeline);
   return {
     name,
     input: entityOf(name, await withText(parsed, find), pipeline),
     passages: await Promise.all(passages.map((one) => (typeof one === "string" ? one : find(one)))),
     ...(previous === undefined ? {} : { previous }),
+    ...(answers === undefined ? {} : { answers }),
     expected,
   };
 }
