@@ -74,6 +74,7 @@ test("links between the project's own pages lead somewhere", async () => {
     "docs/http.md",
     "docs/quality.md",
     "docs/errors.md",
+    "docs/eval.md",
     "docs/webhooks.md",
     "docs/main-service.md",
     "docs/reingest.md",

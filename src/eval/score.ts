@@ -71,7 +71,7 @@ function setF1(expected: ReadonlySet<string>, given: ReadonlySet<string>): Score
 type Counts = { readonly expected: number; readonly given: number; readonly both: number };
 
 /** The harmonic mean of precision and recall: 2 · both / (expected + given). Of two empty sets it is 1. */
-export function f1({ expected, given, both }: Counts): number {
+function f1({ expected, given, both }: Counts): number {
   return expected + given === 0 ? 1 : (2 * both) / (expected + given);
 }
 
