@@ -159,6 +159,8 @@ export type ModelSettings = {
   readonly embeddingModel: string;
   readonly timeoutMs: number;
   readonly prices: string | undefined;
+  /** Absent: the model's own. */
+  readonly temperature?: number | undefined;
 };
 
 /** Reads the environment, after a `.env` file of the working folder where there is one. Names each wrong setting. */

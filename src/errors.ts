@@ -79,6 +79,11 @@ export const errorCodes = {
     retry: false,
     solve: "Configure a chat model (OPENAI_API_KEY or OPENAI_BASE_URL).",
   },
+  TAPE_INCOMPLETE: {
+    status: 422,
+    retry: false,
+    solve: "Record it: run the same with --record in place of --replay, with the model server at hand.",
+  },
   MODEL_REFUSED: { status: 422, retry: false, solve: "Check the model's name, the key and the request." },
   MODEL_UNREACHABLE: {
     status: 502,

@@ -21,6 +21,7 @@ const wrongUse: readonly ErrorCode[] = [
   "CONFIG_INVALID",
   "REGISTRY_INVALID",
   "PIPELINE_INVALID",
+  "TAPE_INCOMPLETE",
 ];
 
 const noDatabase: readonly ErrorCode[] = ["DATABASE_UNAVAILABLE", "EMBEDDED_POSTGRES", "MIGRATION_FAILED"];

@@ -58,8 +58,12 @@ const commands = {
   },
   show: { summary: "show an entity with all that is known of it", load: () => import("./commands/show.ts") },
   search: { summary: "find chunks by their words", load: () => import("./commands/search.ts") },
+  try: {
+    summary: "run a pipeline's graph once, show each node, and write nothing",
+    load: () => import("./commands/try.ts"),
+  },
   eval: {
-    summary: "run a pipeline's examples and score its answers",
+    summary: "run a pipeline's examples and score its answers; list, show or compare what was scored",
     load: () => import("./commands/eval.ts"),
   },
   graph: { summary: "draw a pipeline's graph as Mermaid", load: () => import("./commands/graph.ts") },

@@ -42,6 +42,7 @@ export async function examine(example: Example, examined: Examined): Promise<Cas
     const scores = await scored(example, answer, examined);
     return { name, expected, answer, scores, error: null, ...spent(began, lent.usage()) };
   } catch (error) {
+    if (loregraphError(error)?.code === "TAPE_INCOMPLETE") throw error;
     const failed = failureOf(error, examined.signal);
     const scores = Object.fromEntries(Object.keys(expected).map((field) => [field, { score: 0 }]));
     return { name, expected, answer: null, scores, error: failed, ...spent(began, lent.usage()) };

@@ -14,6 +14,8 @@ export type Evaluation = {
   readonly pipeline_version: number;
   readonly model: string;
   readonly prompt_hash: string;
+  /** Of the code of the graph's folder; empty where it is not known. */
+  readonly fingerprint: string;
   /** The examples' file, and a hash of what they are. */
   readonly data: string;
   readonly data_hash: string;
@@ -53,6 +55,7 @@ export async function evaluate(evaluating: Evaluating): Promise<Evaluation> {
   const cases = await examineAll(evaluating, measures);
   return {
     pipeline: pipeline.name,
+    fingerprint: "",
     ...maker,
     data,
     data_hash: dataHash(examples),

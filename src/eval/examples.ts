@@ -70,7 +70,7 @@ async function readLines(lines: readonly string[], { pipeline, texts }: ReadOpti
     if (written.trim() === "") continue;
     const line = at + 1;
     try {
-      const example = await readExample(written, line, pipeline, find);
+      const example = await exampleOf(JSON.parse(written), `line ${line}`, pipeline, find);
       refuseRepeated(example, lineOf);
       lineOf.set(example.name, line);
       examples.push(example);
@@ -92,15 +92,25 @@ const Line = z.object({
 });
 type Line = z.infer<typeof Line>;
 
-/** Reads one line of a file of examples. Throws where it is broken. */
-async function readExample(
-  written: string,
-  line: number,
+/** The JSON object that a text is, or undefined where it is none. */
+export function parseExample(written: string): Record<string, unknown> | undefined {
+  if (!written.trimStart().startsWith("{")) return undefined;
+  try {
+    return z.record(z.string(), z.unknown()).parse(JSON.parse(written));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The example that a line's JSON is; `unnamed` is its name where it has none. Throws where it is broken. */
+export async function exampleOf(
+  json: unknown,
+  unnamed: string,
   pipeline: ReadOptions["pipeline"],
   find: FindPassage,
 ): Promise<Example> {
-  const parsed = Line.parse(JSON.parse(written));
-  const { name = `line ${line}`, passages, previous, answers, expected } = parsed;
+  const parsed = Line.parse(json);
+  const { name = unnamed, passages, previous, answers, expected } = parsed;
   refuseUnknownFields(expected, pipeline);
   return {
     name,

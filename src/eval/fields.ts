@@ -9,10 +9,10 @@ export type FieldScore = Estimate & {
   readonly measure: Measure["kind"];
   readonly examples: number;
   /** How far numbers were off, on average. */
-  readonly off?: number;
+  readonly off?: number | undefined;
   /** Of sets: over all examples, the share of the items given that were expected, and the other way round. */
-  readonly precision?: number;
-  readonly recall?: number;
+  readonly precision?: number | undefined;
+  readonly recall?: number | undefined;
 };
 
 export function fieldScores(

@@ -5,13 +5,13 @@ import type { Measure } from "../pipeline.ts";
 export type Score = {
   readonly score: number;
   /** How far a number is off. */
-  readonly off?: number;
+  readonly off?: number | undefined;
   /** Of sets: how many items were expected, given, and both. */
-  readonly expected?: number;
-  readonly given?: number;
-  readonly both?: number;
+  readonly expected?: number | undefined;
+  readonly given?: number | undefined;
+  readonly both?: number | undefined;
   /** What a judge said. */
-  readonly why?: string;
+  readonly why?: string | undefined;
 };
 
 /** The measures that need nobody to judge. */

@@ -19,6 +19,7 @@ export function chatModel(
   const { apiKey, timeout, maxRetries, ...configuration } = reached;
   return new ClassedChat({
     model: settings.chatModel,
+    ...(settings.temperature !== undefined && { temperature: settings.temperature }),
     apiKey,
     timeout,
     maxRetries,

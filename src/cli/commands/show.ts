@@ -1,14 +1,14 @@
 import type { Db } from "../../db.ts";
-import { LoregraphError } from "../../errors.ts";
 import { listRuns } from "../../ledger/read.ts";
 import type { Entity } from "../../pipeline.ts";
 import { readChunks, readDocument } from "../../store/documents.ts";
 import { type Enrichment, enrichmentsOf } from "../../store/enrichments.ts";
-import { childrenOf, findEntities } from "../../store/entities.ts";
+import { childrenOf } from "../../store/entities.ts";
 import { eventsOf } from "../../store/events.ts";
 import { ago, brief, print, table } from "../output.ts";
 import { newCommand, tenantOption, uuid } from "../program.ts";
 import { withSession } from "../session.ts";
+import { theEntity } from "../the-entity.ts";
 
 export const command = () =>
   newCommand(
@@ -23,16 +23,6 @@ export const command = () =>
         print(await gather(pool, await theEntity(pool, id, tenant)), json, asText),
       );
     });
-
-async function theEntity(db: Db, id: string, tenant: string | undefined): Promise<Entity> {
-  const [entity, other] = await findEntities(db, id, tenant);
-  if (!entity)
-    throw new LoregraphError("NOT_FOUND", `there is no entity ${id}${tenant ? ` of tenant ${tenant}` : ""}`);
-  if (other && other.tenant_id !== entity.tenant_id) {
-    throw new LoregraphError("INPUT_INVALID", `several tenants have an entity ${id}; name one by --tenant`);
-  }
-  return entity;
-}
 
 async function gather(db: Db, entity: Entity) {
   const [document, chunks, enrichments, events, children, runs] = await Promise.all([
