@@ -64,6 +64,11 @@ export const Settings = z.object({
     .positive()
     .default(6_000)
     .describe("Requests that one key may make, in each API process"),
+  LOREGRAPH_STUDIO_KEY: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{16,200}$/, "expected 16 to 200 letters, digits, - or _")
+    .optional()
+    .describe("The key of `loregraph studio`. Absent: one is made at each start."),
   LOREGRAPH_MAIN_SERVICE_URL: url(/^https?$/).describe("The product's own service, the source of entities"),
   LOREGRAPH_MAIN_SERVICE_KEY: z.string().min(1).optional().describe("Sent to it as a bearer token"),
   LOREGRAPH_MAIN_SERVICE_TIMEOUT_MS: z.coerce
@@ -124,6 +129,7 @@ export type Config = {
   readonly maxTextChars: number;
   readonly leaseMs: number;
   readonly drainMs: number;
+  readonly studioKey: string | undefined;
   readonly models: ModelSettings;
   readonly http: HttpSettings;
   readonly mainService: MainServiceSettings;
@@ -180,6 +186,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     maxTextChars: settings.LOREGRAPH_MAX_TEXT_CHARS,
     leaseMs: settings.LOREGRAPH_LEASE_MS,
     drainMs: settings.LOREGRAPH_DRAIN_MS,
+    studioKey: settings.LOREGRAPH_STUDIO_KEY,
     models: {
       apiKey: settings.OPENAI_API_KEY,
       baseUrl: settings.OPENAI_BASE_URL,

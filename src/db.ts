@@ -19,6 +19,8 @@ export type PoolOptions = {
    * swallows what is sent, as after a failover, nobody tells. Defaults to 60 s.
    */
   readonly silentMs?: number;
+  /** Does Postgres itself refuse whatever its connections would write? Defaults to no. */
+  readonly readOnly?: boolean;
   /** Told of a connection that failed while idle; the pool replaces it by itself. */
   readonly onError?: (error: Error) => void;
 };
@@ -26,9 +28,9 @@ export type PoolOptions = {
 /** Opens a pool on `url`. An idle connection that fails never ends the process. */
 export function openPool(url: string, options: PoolOptions = {}): Pool {
   const { schema = "loregraph", max = 10, name = "loregraph", onError = () => {} } = options;
-  const { silentMs = 60_000 } = options;
+  const { silentMs = 60_000, readOnly = false } = options;
   const pool = new pg.Pool({
-    connectionString: withSettings(url, schema),
+    connectionString: withSettings(url, schema, readOnly),
     max,
     application_name: name,
     connectionTimeoutMillis: Math.min(10_000, silentMs),
@@ -59,13 +61,14 @@ function impatientSocket(ms: number): Socket {
 const longestSilence = 60;
 
 /** The URL whose connections mean `schema` by every unqualified name, beside the options that it has already. */
-function withSettings(url: string, schema: string): string {
+function withSettings(url: string, schema: string, readOnly: boolean): string {
   const [, before = url, query = ""] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
   const parameters = new URLSearchParams(query);
   const options = [
     parameters.get("options"),
     `-c search_path=${schema},public`,
     `-c idle_in_transaction_session_timeout=${longestSilence}s`,
+    readOnly ? "-c default_transaction_read_only=on" : null,
   ].filter((option) => option !== null);
   parameters.set("options", options.join(" "));
   return `${before}?${parameters.toString().replaceAll("+", "%20")}`;

@@ -147,6 +147,16 @@ export const errorCodes = {
     retry: true,
     solve: "Make the subscriber answer 2xx within the time-out; deliveries are tried again by themselves.",
   },
+  READ_ONLY: {
+    status: 403,
+    retry: false,
+    solve: "Start `loregraph studio` with --allow-fork; new work is done in `npm run studio`.",
+  },
+  CHECKPOINT_UNKNOWN: {
+    status: 404,
+    retry: false,
+    solve: "Name a checkpoint of the thread's history; `checkpoints.keepHours` says how long they are kept.",
+  },
   MODEL_ANSWER_INVALID: {
     status: 502,
     retry: true,

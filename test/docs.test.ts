@@ -75,6 +75,7 @@ test("links between the project's own pages lead somewhere", async () => {
     "docs/quality.md",
     "docs/errors.md",
     "docs/eval.md",
+    "docs/studio.md",
     "docs/webhooks.md",
     "docs/main-service.md",
     "docs/reingest.md",

@@ -164,6 +164,19 @@ const rooms: Readonly<Record<string, Room>> = {
     ],
     mayImportTypes: ["src/config.ts", "src/telemetry"],
   },
+  "src/studio-server": {
+    mayImport: [
+      ...contract,
+      "checkpoints",
+      "src/db.ts",
+      "src/http",
+      "src/ledger",
+      "src/models",
+      "src/registry.ts",
+      "src/store",
+    ],
+    mayImportTypes: ["src/telemetry"],
+  },
   "src/studio.ts": {
     mayImport: [...contract, "src/config.ts", "src/db.ts", "src/models", "src/postgres", "src/worker"],
   },

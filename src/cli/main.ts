@@ -67,6 +67,10 @@ const commands = {
     load: () => import("./commands/eval.ts"),
   },
   graph: { summary: "draw a pipeline's graph as Mermaid", load: () => import("./commands/graph.ts") },
+  studio: {
+    summary: "open runs in LangGraph Studio or its SDK",
+    load: () => import("./commands/studio.ts"),
+  },
   keys: { summary: "make, list or revoke keys of the HTTP API", load: () => import("./commands/keys.ts") },
   db: { summary: "start, stop, open or reset the database", load: () => import("./commands/db.ts") },
   migrate: {
