@@ -16,7 +16,8 @@ export function codeOf(module: string): Code {
   const paths = existsSync(join(folder, "langgraph.json")) ? [basename(module)] : sourcesIn(folder);
   const files = paths.toSorted().map((path) => [path, hashOf(join(folder, path))] as const);
   const form = extname(module).endsWith("js") ? "js" : "ts";
-  return { fingerprint: `${form}-${sha256(JSON.stringify(files))}`, files: Object.fromEntries(files) };
+  const fingerprint = `${form}-${sha256(JSON.stringify(files))}`;
+  return { folder, fingerprint, files: Object.fromEntries(files) };
 }
 
 /** Paths from the folder on, with slashes on every platform. */

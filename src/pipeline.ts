@@ -103,6 +103,8 @@ export type Reader = {
   mentioned(text: string): Promise<readonly Mention[]>;
   /** What this pipeline stored for this entity the last time, or undefined. */
   previous(): Promise<unknown>;
+  /** What another pipeline stored for this entity the last time, or undefined: what `trigger.on` waits for, say. */
+  enrichment(pipeline: string): Promise<unknown>;
 };
 
 /** Turns texts into vectors of equal length; a text this tenant embedded before with the same model is not embedded again. */
@@ -159,11 +161,15 @@ export type Stamp = {
   readonly fingerprint: string;
 };
 
-/** The code of a graph: a fingerprint of its folder, and the hash of each source file by its path. */
-export type Code = { readonly fingerprint: string; readonly files: Readonly<Record<string, string>> };
+/** The code of a graph: its folder, a fingerprint of that, and the hash of each source file by its path. */
+export type Code = {
+  readonly folder: string;
+  readonly fingerprint: string;
+  readonly files: Readonly<Record<string, string>>;
+};
 
 /** Of a pipeline that was not loaded from a folder. */
-export const noCode: Code = { fingerprint: "", files: {} };
+export const noCode: Code = { folder: "", fingerprint: "", files: {} };
 
 /** When a pipeline runs: the event, the source types (all where absent), a condition on metadata, a feature flag. */
 export type Trigger = {

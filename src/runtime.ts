@@ -2,13 +2,16 @@ import type { WebhookSettings } from "./config.ts";
 import { deliveries, everyDelivery } from "./ledger/deliveries.ts";
 import type { ClaimedRun } from "./ledger/run.ts";
 import { pause } from "./pause.ts";
+import { versionsIn } from "./registry.ts";
 import { hasReingestsThatGoOn } from "./reingest/lag.ts";
 import { Producer } from "./reingest/producer.ts";
 import type { EntitySource } from "./sources/entity-source.ts";
 import { forgetTransactionIds } from "./store/events.ts";
+import { noticeVersions } from "./versions/notice.ts";
 import { deliveryAttempt } from "./webhooks/deliver.ts";
 import type { Context } from "./worker/context.ts";
 import type { Ending } from "./worker/ending.ts";
+import { safely } from "./worker/loop.ts";
 import { Worker } from "./worker/worker.ts";
 
 export type RuntimeOptions = {
@@ -61,6 +64,9 @@ export class Runtime {
 
   async start(): Promise<void> {
     await forgetTransactionIds(this.#context.pool);
+    const { registry, log } = this.#context;
+    const running = versionsIn(registry).filter(({ name }) => this.#pipelines.includes(name));
+    await safely(log, "versions-noticed", () => noticeVersions(this.#context, running));
     for (const worker of this.#workers) worker.start();
     this.#producer.start();
   }

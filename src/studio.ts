@@ -28,6 +28,7 @@ function readerOfRun(database: Database, pipeline: string): Reader {
       (await ask(database, pipeline, (reader) => reader.passages(names, limit))) ?? [],
     mentioned: async (text) => (await ask(database, pipeline, (reader) => reader.mentioned(text))) ?? [],
     previous: () => ask(database, pipeline, (reader) => reader.previous()),
+    enrichment: (of) => ask(database, pipeline, (reader) => reader.enrichment(of)),
   };
 }
 

@@ -79,6 +79,7 @@ test("links between the project's own pages lead somewhere", async () => {
     "docs/webhooks.md",
     "docs/main-service.md",
     "docs/reingest.md",
+    "docs/versions.md",
   ];
   for (const page of pages) {
     const links = [...(await read(page)).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link = ""]) => link);

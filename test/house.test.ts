@@ -114,20 +114,26 @@ const rooms: Readonly<Record<string, Room>> = {
       "src/telemetry",
     ],
   },
+  "src/versions": {
+    mayImport: [...contract, "src/db.ts", "src/models", "src/store"],
+    mayImportTypes: ["src/telemetry"],
+  },
   "src/runtime.ts": {
     mayImport: [
       ...contract,
       "src/pause.ts",
       "src/db.ts",
       "src/ledger",
+      "src/registry.ts",
       "src/reingest",
       "src/sources",
       "src/store",
       "src/telemetry",
+      "src/versions",
       "src/webhooks",
       "src/worker",
     ],
-    mayImportTypes: ["src/config.ts", "src/models", "src/registry.ts"],
+    mayImportTypes: ["src/config.ts", "src/models"],
   },
 
   // What tries and measures graphs.

@@ -28,6 +28,7 @@ function measuring(): Tools & { readonly embedded: string[] } {
     read: {
       passages: async () => [],
       previous: async () => undefined,
+      enrichment: async () => undefined,
       mentioned: async (text) =>
         text.includes("Orla") ? [{ source_type: "character", source_id: orla }] : [],
     },

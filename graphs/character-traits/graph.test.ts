@@ -43,6 +43,7 @@ function library(passages: readonly Passage[], previous?: unknown): Reader & { a
   return {
     asked,
     previous: async () => previous,
+    enrichment: async () => undefined,
     mentioned: async () => [],
     passages: async (names, limit) => {
       asked.push([...names]);

@@ -66,6 +66,10 @@ const commands = {
     summary: "run a pipeline's examples and score its answers; list, show or compare what was scored",
     load: () => import("./commands/eval.ts"),
   },
+  check: {
+    summary: "check all pipelines, and whether one changed without a new version",
+    load: () => import("./commands/check.ts"),
+  },
   graph: { summary: "draw a pipeline's graph as Mermaid", load: () => import("./commands/graph.ts") },
   studio: {
     summary: "open runs in LangGraph Studio or its SDK",

@@ -38,13 +38,13 @@ function totalCells({
 }
 
 function filterText(filters: Plan["filters"]): string {
-  const { types, pipelines, ids, changed_since, only, force, source } = filters;
+  const { types, pipelines, ids, changed_since, only, stale_version, force, source } = filters;
   return [
     `pipelines: ${pipelines.join(", ")}`,
     `types: ${types.join(", ")}`,
     ...(ids ? [`ids: ${ids.length}`] : []),
     ...(changed_since ? [`changed since: ${changed_since}`] : []),
-    ...(only ? [`only: ${only}`] : []),
+    ...(only ? [`only: ${only}${stale_version ? `, made by version ${stale_version}` : ""}`] : []),
     ...(force ? ["force: what has not changed runs too"] : []),
     ...(source === "local" ? [] : [`source: ${source}`]),
   ].join("\n");

@@ -12,4 +12,5 @@ const read: Reader = {
   passages: async () => [],
   mentioned: async () => [],
   previous: async () => undefined,
+  enrichment: async () => undefined,
 };

@@ -4,8 +4,11 @@ import { type Pipeline, SourceType } from "../pipeline.ts";
 import type { Registry } from "../registry.ts";
 import { nearest } from "../sources/nearest.ts";
 
-/** Which pairs of entity and pipeline: of an older version, pipeline version or model; dead letters; no output yet. */
-export const Only = z.enum(["stale", "failed", "missing"]);
+/**
+ * Which pairs of entity and pipeline: of an older version, pipeline version, model or prompts; dead letters; no output
+ * yet; made by other code, whatever its stamp says.
+ */
+export const Only = z.enum(["stale", "failed", "missing", "recoded"]);
 export type Only = z.infer<typeof Only>;
 
 /** Within what both JavaScript and Postgres can read and write. */
@@ -32,7 +35,13 @@ export const ReingestRequest = z.strictObject({
   force: z.boolean().default(false).describe("Run even what has not changed"),
   changed_since: Moment.optional().describe("Only entities that changed at or after it"),
   ids: z.array(z.guid().toLowerCase()).min(1).max(10_000).optional().describe("Only these entities"),
-  only: Only.optional(),
+  only: Only.optional().describe("recoded: made by other code; those run though nothing else changed"),
+  stale_version: z
+    .int()
+    .positive()
+    .max(2_147_483_647)
+    .optional()
+    .describe("Only stale outputs that this version of the one named pipeline made"),
   priority: z.int().min(-32_768).max(32_767).default(-100).describe("Runs of a higher priority come first"),
   max_cost_usd: z
     .number()
@@ -54,6 +63,7 @@ export type Filters = z.infer<typeof Filters>;
 export function understood(registry: Registry, request: ReingestRequest): Filters {
   const filters = {
     ...request,
+    ...impliedBy(request),
     types: distinct(request.types ?? SourceType.options),
     pipelines: distinct(request.pipelines ?? [ingestionOf(registry).name]),
     ...(request.ids && { ids: distinct(request.ids) }),
@@ -62,7 +72,14 @@ export function understood(registry: Registry, request: ReingestRequest): Filter
   assertBaseAlone(pipelines);
   assertSomethingFits(pipelines, filters.types);
   assertForceAdds(filters);
+  assertOneVersion(filters);
   return filters;
+}
+
+/** An output of an older version is a stale one; and for other code alone no graph would run. */
+function impliedBy({ only, stale_version }: ReingestRequest): Partial<ReingestRequest> {
+  if (only === "recoded") return { force: true };
+  return stale_version === undefined || only !== undefined ? {} : { only: "stale" };
 }
 
 /** Base ingestion of this registry. */
@@ -101,6 +118,13 @@ function assertSomethingFits(pipelines: readonly Pipeline[], types: readonly Sou
 function assertForceAdds({ force, only }: Filters): void {
   if (!force || only !== "missing") return;
   throw invalid("force adds nothing to only: missing, for what has no output yet runs anyway; leave one out");
+}
+
+function assertOneVersion({ stale_version, only, pipelines }: Filters): void {
+  if (stale_version === undefined) return;
+  if (only !== "stale") throw invalid(`stale_version chooses among stale outputs, got only: ${only}`);
+  if (pipelines.length > 1)
+    throw invalid(`expected stale_version with one pipeline, got: ${pipelines.join(", ")}`);
 }
 
 function distinct<Value extends string>(values: readonly Value[]): Value[] {

@@ -23,6 +23,8 @@ export type Scope = {
   /** Entities made after it are left out: a timestamp as Postgres reads it. Absent: the transaction's. */
   readonly created_until: string | undefined;
   readonly only: Only | undefined;
+  /** With `only: stale`: which version of the named pipeline made them. */
+  readonly stale_version: number | undefined;
   readonly force: boolean;
   readonly priority: number;
   /** What would be considered, but for something that a person may change. */
@@ -52,7 +54,7 @@ export async function scopeOf(
   const considered = wanted
     .filter(({ name }) => !leftOut.some(({ pipeline }) => pipeline === name))
     .map((pipeline) => ({ pipeline, maker: makerOf(pipeline, context.models) }));
-  const { types, ids, changed_since, only, force, priority } = filters;
+  const { types, ids, changed_since, only, stale_version, force, priority } = filters;
   return {
     tenant_id,
     base: considered.find(({ pipeline }) => pipeline.kind === "ingestion"),
@@ -62,6 +64,7 @@ export async function scopeOf(
     changed_since: changed_since && new Date(changed_since).toISOString(),
     created_until,
     only,
+    stale_version,
     force,
     priority,
     leftOut,

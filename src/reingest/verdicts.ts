@@ -124,10 +124,11 @@ function pairsSql(scope: Scope, reach: Reach, value: Value): string {
     entity as (
       select page.*, document.source_id is not null as has_document,
         case when document.has_vectors and document.source_version >= version then octets else 0 end as known,
-        ${fits(base, type) ? verdict(scope, "document") : "null"} as base_verdict
+        ${fits(base, type) ? verdict(scope, "document", value) : "null"} as base_verdict
       from page
       left join (
-        select source_id, source_version, ${base ? isNow(base, value) : "null::boolean"} as is_now,
+        select source_id, source_version, pipeline_version, ${base ? isNow(base, value) : "null::boolean"} as is_now,
+          ${base ? isRecoded(base, value) : "false"} as is_recoded,
           model = ${value(base?.maker.model ?? null)}::text as has_vectors
         from documents
         where ${ofType}
@@ -139,13 +140,14 @@ function pairsSql(scope: Scope, reach: Reach, value: Value): string {
         coalesce(base_verdict = 'run', false) as base_runs,
         case
           when nth = 0 then base_verdict
-          when has_document or base_verdict = 'run' then ${verdict(scope, "enrichment")}
+          when has_document or base_verdict = 'run' then ${verdict(base ? anyVersion(scope) : scope, "enrichment", value)}
         end as verdict
       from entity
       cross join considered
       left join (
-        select source_id, source_version, pipeline,
-          ${ofTypeToo.map((each) => `pipeline = ${value(each.pipeline.name)} and ${isNow(each, value)}`).join(" or ") || "false"} as is_now
+        select source_id, source_version, pipeline, pipeline_version,
+          ${anyOf(ofTypeToo, isNow, value)} as is_now,
+          ${scope.only === "recoded" ? anyOf(ofTypeToo, isRecoded, value) : "false"} as is_recoded
         from enrichments
         where ${ofType} and pipeline = any (${value(ofTypeToo.map(({ pipeline }) => pipeline.name))}::text[])
       ) enrichment on enrichment.source_id = entity.source_id and enrichment.pipeline = considered.pipeline
@@ -165,15 +167,34 @@ function isNow({ maker }: Considered, value: Value): string {
   return `(pipeline_version = ${version} and model = ${model} and prompt_hash = ${prompts})`;
 }
 
+/** Was it made by other code than the pipeline's is now? Of what older programs made nobody knows. */
+function isRecoded({ maker }: Considered, value: Value): string {
+  return `coalesce(fingerprint <> nullif(${value(maker.fingerprint)}::text, ''), false)`;
+}
+
+/** Is what a row says so of the pipeline that it is of? */
+function anyOf(considered: readonly Considered[], is: typeof isNow, value: Value): string {
+  const each = considered.map((one) => `pipeline = ${value(one.pipeline.name)} and ${is(one, value)}`);
+  return each.length === 0 ? "false" : `(${each.join(" or ")})`;
+}
+
+/** The version that is named is base's: what follows from it is stale or not by its own. */
+function anyVersion(scope: Scope): Scope {
+  return { ...scope, stale_version: undefined };
+}
+
 /** Decides about the output of this name, by its entity's version and by what made it. */
-function verdict({ only, force }: Scope, output: string): string {
+function verdict({ only, stale_version, force }: Scope, output: string, value: Value): string {
   const fresh = `coalesce(${output}.is_now and ${output}.source_version >= version, false)`;
   const chosen = {
     missing: `${output}.source_id is null`,
     stale: `${output}.source_id is not null and not ${fresh}`,
     failed: "dead.source_id is not null",
+    recoded: `${output}.is_recoded`,
   } satisfies Record<Only, string>;
   const runs = force ? "true" : `not ${fresh} or dead.source_id is not null`;
   const verdict = `case when ${runs} then 'run' else 'skip' end`;
-  return only === undefined ? verdict : `case when ${chosen[only]} then ${verdict} end`;
+  if (only === undefined) return verdict;
+  const made = stale_version === undefined ? "" : ` and ${output}.pipeline_version = ${value(stale_version)}`;
+  return `case when ${chosen[only]}${made} then ${verdict} end`;
 }

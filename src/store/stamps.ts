@@ -13,9 +13,13 @@ export function makerOf(pipeline: Pipeline, models: ModelNames): Maker {
   return {
     pipeline_version: pipeline.version,
     model: modelName(pipeline, models),
-    prompt_hash: sha256(JSON.stringify(pipeline.prompts)),
+    prompt_hash: promptHash(pipeline),
     fingerprint: pipeline.code.fingerprint,
   };
+}
+
+export function promptHash({ prompts }: Pick<Pipeline, "prompts">): string {
+  return sha256(JSON.stringify(prompts));
 }
 
 function modelName(pipeline: Pipeline, models: ModelNames): string {

@@ -13,6 +13,7 @@ export function readerFor(db: Db, entity: Entity, pipeline: string): Reader {
     passages: (names, limit) => orUnavailable(() => findPassages(db, entity.tenant_id, names, limit)),
     mentioned: (text) => orUnavailable(() => findMentions(db, entity.tenant_id, entity.source_id, text)),
     previous: () => orUnavailable(() => previousOutput(db, entity, pipeline)),
+    enrichment: (of) => orUnavailable(() => previousOutput(db, entity, of)),
   };
 }
 

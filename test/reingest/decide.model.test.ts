@@ -64,13 +64,13 @@ const Asked = fc
   .record(
     {
       force: fc.boolean(),
-      only: fc.constantFrom<Only>("stale", "failed", "missing"),
+      only: fc.constantFrom("stale", "failed", "missing"),
       pipelines: fc.constantFrom<string[]>(["base"], ["any"], ["scenes", "told"]),
     },
     { requiredKeys: [] },
   )
   .filter(({ force, only }) => !(force && only === "missing"));
-type Asked = Partial<Pick<ReingestRequest, "force" | "only" | "pipelines">>;
+type Asked = Partial<Pick<ReingestRequest, "force" | "pipelines">> & { only?: Exclude<Only, "recoded"> };
 
 /** The rule in plain words. */
 function reference(entity: Entity, { force = false, only, pipelines = ["base"] }: Asked) {

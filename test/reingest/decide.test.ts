@@ -197,6 +197,45 @@ describe("only", () => {
     });
   });
 
+  test("what one version made, of what is stale", async () => {
+    const { context, tenant_id, beat, names } = await setUp();
+    const second = withPipelines(context, mood({ version: 2 }));
+    await enqueueRuns(
+      context.pool,
+      (
+        await decideBy(
+          second,
+          await scopeFor(second, tenant_id, { pipelines: ["mood"], ids: [beat.source_id] }),
+          9,
+        )
+      ).runs,
+    );
+    await work(second);
+    const third = withPipelines(context, mood({ version: 3 }));
+    const of = (stale_version: number) => names(third, tenant_id, { pipelines: ["mood"], stale_version });
+
+    expect(await of(1)).toEqual({ runs: ["scene mood"], skipped: 0, run: 1 });
+    expect(await of(2)).toEqual({ runs: ["beat mood"], skipped: 0, run: 1 });
+    expect(await of(3)).toEqual({ runs: [], skipped: 0, run: 0 });
+  });
+
+  test("what other code made, which is not stale", async () => {
+    const code = (fingerprint: string): Pipeline => ({
+      ...mood(),
+      code: { folder: "", fingerprint, files: {} },
+    });
+    const { context, tenant_id, names } = await setUp(code("ts-1"), traits());
+    const other = withPipelines(context, code("ts-2"));
+
+    expect(await names(other, tenant_id, { only: "stale" })).toEqual({ runs: [], skipped: 0, run: 0 });
+    expect(await names(context, tenant_id, { only: "recoded" })).toEqual({ runs: [], skipped: 0, run: 0 });
+    expect(await names(other, tenant_id, { only: "recoded" })).toEqual({
+      runs: ["beat mood", "scene mood"],
+      skipped: 0,
+      run: 2,
+    });
+  });
+
   test("what is missing", async () => {
     const { context, tenant_id, scene, beat, names } = await setUp();
     const lore = entity("lore");

@@ -56,6 +56,19 @@ describe("a request", () => {
 
 const id = "0e5a3a1e-6a7e-4f0e-8b2f-1c9f5b3d7a11";
 
+describe("a request for what is older", () => {
+  test("takes a version for one of stale outputs", () => {
+    expect(understand({ pipelines: ["mood"], stale_version: 1 })).toMatchObject({
+      only: "stale",
+      stale_version: 1,
+    });
+  });
+
+  test("runs what other code made, for which nothing would run by itself", () => {
+    expect(understand({ only: "recoded" })).toMatchObject({ force: true });
+  });
+});
+
 describe("a request is refused", () => {
   test.each([
     [
@@ -69,6 +82,11 @@ describe("a request is refused", () => {
     ],
     [{ pipelines: ["mood"], types: ["lore"] }, /^mood runs on scene, beat; types names none of them$/],
     [{ force: true, only: "missing" }, /force adds nothing to only: missing/],
+    [{ only: "failed", stale_version: 1 }, /stale_version chooses among stale outputs, got only: failed/],
+    [
+      { pipelines: ["mood", "traits"], stale_version: 1 },
+      /stale_version with one pipeline, got: mood, traits/,
+    ],
   ])("for what it asks: %j", (given, message) => {
     expect(() => understand(given)).toThrow(
       expect.objectContaining({ code: "INPUT_INVALID", message: expect.stringMatching(message) }),
@@ -94,6 +112,9 @@ describe("a request is refused", () => {
     { changed_since: "9999-12-31T23:59:59-23:00" },
     { ids: ["x"] },
     { only: "fresh" },
+    { stale_version: 0 },
+    { stale_version: 1.5 },
+    { stale_version: 2 ** 31 },
     { source: "elsewhere" },
     { force: "true" },
   ])("for its shape: %j", (given) => {

@@ -42,6 +42,7 @@ export async function projectInTest(
   return {
     folder,
     registry: join(folder, "langgraph.json"),
+    write,
     /** Writes a module anew. */
     change: (path: string, text: string) => write(path, `${imports}${text}`),
     /** Writes other entries beside base's. */

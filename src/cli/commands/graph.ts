@@ -20,7 +20,13 @@ export const command = () =>
 /** Draws what the graph is with the configured models; drawing calls none of them. */
 async function draw(pipeline: Pipeline, models: ReturnType<typeof openModels>): Promise<string> {
   const { model, embed } = models.lend({ known: async () => new Map() });
-  const read = { passages: async () => [], mentioned: async () => [], previous: async () => undefined };
+  const nothing = async () => undefined;
+  const read = {
+    passages: async () => [],
+    mentioned: async () => [],
+    previous: nothing,
+    enrichment: nothing,
+  };
   const drawable = await pipeline.graph({ model, embed, read }).compile().getGraphAsync();
   return drawable.drawMermaid();
 }

@@ -39,6 +39,12 @@ export const command = () =>
     .option("--dry-run", "plan only: no model is called and nothing is enqueued")
     .option("--pipelines <names>", "only these enrichers, from what base stored", list("--pipelines"))
     .addOption(new Option("--only <which>", "only outputs that are").choices(Only.options))
+    .option("--stale", "the same as --only stale")
+    .option(
+      "--stale-version <n>",
+      "of the named pipeline, only what this version made",
+      wholeNumber("--stale-version", 1),
+    )
     .option("--force", "run even what has not changed")
     .option("--since <moment>", "only entities that changed since, such as 2026-01-31")
     .option("--ids <uuids>", "only these entities", list("--ids"))
@@ -149,6 +155,8 @@ type StartOptions = LimitOptions & {
   readonly dryRun?: true | undefined;
   readonly pipelines?: readonly string[] | undefined;
   readonly only?: string | undefined;
+  readonly stale?: true | undefined;
+  readonly staleVersion?: number | undefined;
   readonly force?: true | undefined;
   readonly since?: string | undefined;
   readonly ids?: readonly string[] | undefined;
@@ -197,15 +205,20 @@ function requestOf({
   types,
   pipelines,
   only,
+  stale,
+  staleVersion,
   ids,
   ...rest
 }: StartOptions): ReingestRequest {
+  if (stale && only !== undefined && only !== "stale")
+    throw new LoregraphError("INPUT_INVALID", `--stale means --only stale, got: --only ${only} too`);
   const { force, priority, source } = rest;
   return parsed(ReingestRequest, {
     types,
     pipelines,
     ids,
-    only,
+    only: stale ? "stale" : only,
+    stale_version: staleVersion,
     force,
     priority,
     source,

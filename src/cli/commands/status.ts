@@ -1,11 +1,14 @@
+import { LoregraphError } from "../../errors.ts";
 import { type Cause, listCauses } from "../../ledger/causes.ts";
 import { listPaused, type Paused } from "../../ledger/controls.ts";
 import { countOpenRuns, type Tally, tallyRuns } from "../../ledger/read.ts";
 import { type LiveWorker, listWorkers } from "../../ledger/workers.ts";
 import { countEntities, type TypeCount } from "../../store/entities.ts";
+import { listUnaccepted, type Unaccepted } from "../../versions/recorded.ts";
 import { ago, brief, dollars, print, table } from "../output.ts";
 import { newCommand, tenantOption } from "../program.ts";
 import { withSession } from "../session.ts";
+import { showStamps } from "../stamps-text.ts";
 
 type Status = {
   readonly tenant_id: string | null;
@@ -16,6 +19,8 @@ type Status = {
   readonly paused: readonly Paused[];
   readonly dead_letters: readonly Cause[];
   readonly workers: readonly LiveWorker[];
+  /** Pipelines whose code changed without a new version, as workers last ran it. */
+  readonly changed: readonly Unaccepted[];
 };
 
 export const command = () =>
@@ -25,23 +30,42 @@ export const command = () =>
     "loregraph status --tenant <uuid>",
   )
     .addOption(tenantOption())
-    .action(async ({ tenant, json }) => {
-      await withSession(async ({ pool }) => {
-        const [entities, runs, open, paused, dead_letters, workers] = await Promise.all([
+    .option("--stale", "what made the outputs there are, and how many are older than what runs now")
+    .option("--pipeline <name>", "with --stale: only of this pipeline")
+    .action(async ({ tenant, stale, pipeline, json }) => {
+      if (pipeline !== undefined && !stale)
+        throw new LoregraphError("INPUT_INVALID", "--pipeline is a filter of --stale; name both");
+      await withSession(async (session) => {
+        if (stale) return await showStamps(session, { tenant_id: tenant, pipeline }, json);
+        const { pool } = session;
+        const [entities, runs, open, paused, dead_letters, workers, changed] = await Promise.all([
           countEntities(pool, tenant),
           tallyRuns(pool, tenant),
           countOpenRuns(pool, { tenant_id: tenant }),
           listPaused(pool, tenant),
           listCauses(pool, { tenant_id: tenant }),
           listWorkers(pool),
+          listUnaccepted(pool),
         ]);
-        const seen = { entities, runs, ...open, paused, dead_letters, workers };
+        const seen = { entities, runs, ...open, paused, dead_letters, workers, changed };
         print<Status>({ tenant_id: tenant ?? null, ...seen }, json, asText);
       });
     });
 
-function asText({ entities, runs, pending, running, paused, dead_letters, workers }: Status): string {
-  const held = paused.length > 0 ? [pausedText(paused)] : [];
+function asText({
+  entities,
+  runs,
+  pending,
+  running,
+  paused,
+  dead_letters,
+  workers,
+  changed,
+}: Status): string {
+  const held = [
+    ...(paused.length > 0 ? [pausedText(paused)] : []),
+    ...(changed.length > 0 ? [unacceptedText(changed)] : []),
+  ];
   if (entities.length === 0)
     return ["nothing has been imported yet; try `npx loregraph demo`", ...held].join("\n\n");
   return [
@@ -90,6 +114,13 @@ function pausedText(paused: readonly Paused[]): string {
     ...lines,
     ...more,
   ].join("\n");
+}
+
+function unacceptedText(changed: readonly Unaccepted[]): string {
+  const rows = changed.map(
+    ({ pipeline, version, first_seen }) => `  ${pipeline}, version ${version}, since ${ago(first_seen)}`,
+  );
+  return ["changed without a new version (`loregraph check` says what to do)", ...rows].join("\n");
 }
 
 function deadText(letters: readonly Cause[]): string {
