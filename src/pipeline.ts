@@ -171,7 +171,12 @@ export type Code = {
 /** Of a pipeline that was not loaded from a folder. */
 export const noCode: Code = { folder: "", fingerprint: "", files: {} };
 
-/** When a pipeline runs: the event, the source types (all where absent), a condition on metadata, a feature flag. */
+/**
+ * When a pipeline runs: the event, the source types (all where absent), a condition on metadata, a feature flag.
+ *
+ * `on: "dialog-mood.enriched"` runs it when the enricher of that name has stored an output, completed or skipped; `when`
+ * is then given `{ pipeline, outcome }`, and what was stored is a part of what it reads: it runs again where that changed.
+ */
 export type Trigger = {
   readonly on: string;
   readonly types?: readonly SourceType[];
@@ -180,6 +185,11 @@ export type Trigger = {
   readonly when?: (metadata: Metadata) => boolean;
   readonly flag?: string;
 };
+
+/** The enricher whose output a trigger waits for, or undefined where it waits for something else. */
+export function enricherOf(on: string): string | undefined {
+  return on.startsWith("entity.") ? undefined : /^(.+)\.enriched$/.exec(on)?.[1];
+}
 
 /** How a stored answer counts in the ledger. */
 export type Outcome = "completed" | "skipped" | "eval_rejected";

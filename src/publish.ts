@@ -2,10 +2,12 @@ import type { Db } from "./db.ts";
 import { enqueueRuns } from "./ledger/enqueue.ts";
 import type { ClaimedRun, RunRequest } from "./ledger/run.ts";
 import type { Mention, Metadata, Pipeline } from "./pipeline.ts";
-import { type Routable, route } from "./router.ts";
+import { triedIn, versionsIn } from "./registry.ts";
+import { type Routable, route, routeTried } from "./router.ts";
 import { oweDeliveries } from "./store/deliveries.ts";
 import { appendEvents } from "./store/events.ts";
 import { readFlags } from "./store/flags.ts";
+import { isInShare, runningRollouts } from "./store/rollouts.ts";
 
 /** The run whose answer the events tell of. */
 export type Cause = Pick<ClaimedRun, "id" | "reingest_id" | "priority" | "force">;
@@ -50,8 +52,9 @@ export async function publishAll(
       ...(cause === undefined ? {} : inherited(cause)),
     })),
   );
+  const tried = await triedRuns(db, pipelines, told, flags);
   const deliveries = await oweDeliveries(db, { tenant_ids, event_ids });
-  const runs = await enqueueRuns(db, requests);
+  const runs = await enqueueRuns(db, [...requests, ...tried]);
   await enqueueRuns(db, deliveries);
   return { events: told.length, runs: runs.length };
 }
@@ -60,13 +63,36 @@ function inherited({ id, reingest_id, priority, force }: Cause): Partial<RunRequ
   return { parent_run_id: id, ...(reingest_id === null ? {} : { reingest_id, priority, force }) };
 }
 
+/** Rollouts are read only where a version beside one that runs is loaded. What is tried is no part of a reingest. */
+async function triedRuns(
+  db: Db,
+  pipelines: ReadonlyMap<string, Pipeline>,
+  told: readonly Told[],
+  flags: ReadonlyMap<string, Readonly<Record<string, boolean>>>,
+): Promise<readonly RunRequest[]> {
+  const tried = triedIn(pipelines);
+  const rollouts = tried.length > 0 ? await runningRollouts(db) : [];
+  return rollouts.flatMap((rollout) => {
+    const pipeline = tried.find(
+      ({ name, version }) => name === rollout.pipeline && version === rollout.to_version,
+    );
+    if (pipeline === undefined) return [];
+    const concerned = told.filter(
+      ({ event }) => rollout.tenant_id === null || event.tenant_id === rollout.tenant_id,
+    );
+    return concerned
+      .flatMap(({ event }) => routeTried(event, pipeline, flags.get(event.tenant_id)))
+      .filter(({ source_id }) => isInShare(rollout, source_id));
+  });
+}
+
 /** Flags are read only where some pipeline asks for one. */
 async function flagsWhereAsked(
   db: Db,
   pipelines: ReadonlyMap<string, Pipeline>,
   tenant_ids: readonly string[],
 ) {
-  const asked = [...pipelines.values()].some(({ trigger }) => trigger.flag !== undefined);
+  const asked = versionsIn(pipelines).some(({ trigger }) => trigger.flag !== undefined);
   return asked ? await readFlags(db, tenant_ids) : new Map();
 }
 

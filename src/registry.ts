@@ -4,7 +4,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { z } from "zod";
 import { LoregraphError, messageOf } from "./errors.ts";
 import { codeOf } from "./fingerprint.ts";
-import { type Pipeline, runtimeEvents } from "./pipeline.ts";
+import { readTriedName, triedName } from "./ledger/tried.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { faultsOf } from "./triggers.ts";
 
 /** The pipelines that run, by name. */
 export type Registry = ReadonlyMap<string, Pipeline>;
@@ -13,12 +15,45 @@ export type Registry = ReadonlyMap<string, Pipeline>;
 export class LoadedRegistry extends Map<string, Pipeline> {
   /** All versions, those that run among them. */
   readonly versions: readonly Pipeline[];
+  readonly #plain: ReadonlyMap<string, Pipeline>;
 
-  /** `tried` are other versions of the pipelines that run. */
-  constructor(running: readonly Pipeline[], tried: readonly Pipeline[] = []) {
-    super(running.map((pipeline) => [pipeline.name, pipeline]));
-    this.versions = [...running, ...tried];
+  /** `others` are other versions of the pipelines that run. */
+  constructor(running: readonly Pipeline[], others: readonly Pipeline[] = []) {
+    const plain = new Map(running.map((pipeline) => [pipeline.name, pipeline]));
+    super(plain);
+    this.#plain = plain;
+    this.versions = [...running, ...others];
   }
+
+  /** Is there a version beside one that runs? */
+  get hasOthers(): boolean {
+    return this.versions.length > this.size;
+  }
+
+  /** Lets the promoted versions run, where they are loaded and above those that entries without a version name. */
+  use(promoted: ReadonlyMap<string, number>): void {
+    for (const [name, plain] of this.#plain) {
+      const version = promoted.get(name) ?? 0;
+      const found = version > plain.version ? findPipeline(this, name, version) : undefined;
+      this.set(name, found ?? plain);
+    }
+  }
+}
+
+/** The versions that do not run: those that may be tried on a share. */
+export function triedIn(registry: Registry): readonly Pipeline[] {
+  return versionsIn(registry).filter((pipeline) => registry.get(pipeline.name) !== pipeline);
+}
+
+/** The pipeline that a run of this name in the ledger is of, which may be a version that is only tried. */
+export function pipelineOfRun(registry: Registry, pipeline: string): Pipeline | undefined {
+  const tried = readTriedName(pipeline);
+  return tried ? findPipeline(registry, tried.name, tried.version) : registry.get(pipeline);
+}
+
+/** What the runs of all versions are called in the ledger. */
+export function namesInLedger(registry: Registry): readonly string[] {
+  return [...registry.keys(), ...triedIn(registry).map(triedName)];
 }
 
 /** The pipeline of this name: the version that runs, or the one that is named, which may be one that is only tried. */
@@ -54,8 +89,7 @@ export async function loadRegistry(path?: string): Promise<LoadedRegistry> {
   const tried = pipelines.filter((_, nth) => isTried(nth));
   const registry = new LoadedRegistry(running, tried);
   for (const pipeline of tried) assertOtherVersion(file, registry, pipeline);
-  assertOwnEvents(file, pipelines);
-  assertTriggersThatFire(file, pipelines);
+  for (const { pipeline, what } of faultsOf(pipelines)) throw invalid(file, pipeline, what);
   return registry;
 }
 
@@ -133,36 +167,6 @@ function isPipeline(value: unknown): value is Pipeline {
     "output" in value
   );
 }
-
-/** What the runtime tells of is the runtime's to tell: others take it for a fact. */
-function assertOwnEvents(file: string, pipelines: readonly Pipeline[]): void {
-  const reserved: readonly string[] = runtimeEvents;
-  for (const { name, emits } of pipelines) {
-    const taken = emits.find((event) => reserved.includes(event));
-    if (taken !== undefined)
-      throw invalid(file, name, `expected emits to name events of its own, got: ${taken}, the runtime's`);
-  }
-}
-
-/** A trigger that never fires, or whose every run ends cancelled, would fail without anybody being told. */
-function assertTriggersThatFire(file: string, pipelines: readonly Pipeline[]): void {
-  const events = triggerEvents(pipelines);
-  for (const { name, trigger } of pipelines) {
-    if (!events.includes(trigger.on))
-      throw invalid(file, name, `expected trigger.on to be one of ${events.join(", ")}, got: ${trigger.on}`);
-    if (trigger.on === "entity.deleted" && !trigger.mentioned) throw invalid(file, name, goneBefore);
-  }
-}
-
-/** The events that may trigger a pipeline: the runtime's, and those that these pipelines announce. */
-export function triggerEvents(pipelines: readonly Pipeline[]): readonly string[] {
-  // Nobody asks for a reingest yet.
-  const appended = runtimeEvents.filter((event) => event !== "reingest.requested");
-  return [...appended, ...pipelines.flatMap(({ emits }) => emits)];
-}
-
-const goneBefore =
-  "would never run: after entity.deleted its entity is gone; with trigger.mentioned it runs on those that the text spoke of";
 
 function invalid(file: string, name: string, what: string, cause?: unknown): LoregraphError {
   return new LoregraphError("REGISTRY_INVALID", `${file}: "${name}" ${what}`, { cause });

@@ -1,7 +1,15 @@
 import { z } from "zod";
 import { LoregraphError, messageOf } from "./errors.ts";
 import type { RunRequest } from "./ledger/run.ts";
-import { type LoreEvent, Mention, type Metadata, type Pipeline, type Trigger } from "./pipeline.ts";
+import { triedName, triedPriority } from "./ledger/tried.ts";
+import {
+  enricherOf,
+  type LoreEvent,
+  Mention,
+  type Metadata,
+  type Pipeline,
+  type Trigger,
+} from "./pipeline.ts";
 
 /** What the router needs to know of an event. */
 export type Routable = Pick<
@@ -11,6 +19,12 @@ export type Routable = Pick<
 
 /** The feature flags that are on for the tenant of the event. */
 export type Flags = Readonly<Record<string, boolean>>;
+
+/** The same for a version that is only tried: its runs have a name of their own, and come after all others. */
+export function routeTried(event: Routable, pipeline: Pipeline, flags: Flags = {}): readonly RunRequest[] {
+  const of = { pipeline: triedName(pipeline), priority: triedPriority };
+  return route(event, [pipeline], flags).map((request) => ({ ...request, ...of }));
+}
 
 /** From an event to the runs it causes. Pure: the same event, pipelines and flags give the same runs. */
 export function route(
@@ -28,10 +42,20 @@ export function route(
   });
 }
 
-function concerns(pipeline: Pipeline, { event, source_type, metadata }: Routable): boolean {
+function concerns(pipeline: Pipeline, happened: Routable): boolean {
+  const { source_type, metadata } = happened;
   const { on, types } = pipeline.trigger;
   if (source_type === "tenant") return false;
-  return on === event && (types === undefined || types.includes(source_type)) && wants(pipeline, metadata);
+  return (
+    happens(on, happened) && (types === undefined || types.includes(source_type)) && wants(pipeline, metadata)
+  );
+}
+
+/** What an enricher refused to store is nothing to go on from. */
+function happens(on: string, { event, metadata }: Routable): boolean {
+  const enricher = enricherOf(on);
+  if (enricher === undefined || event !== "entity.enriched") return on === event;
+  return metadata.pipeline === enricher && metadata.outcome !== "eval_rejected";
 }
 
 /** Asks the pipeline's own code. Throws PIPELINE_INVALID, so that it is not taken for a fault of the entity. */

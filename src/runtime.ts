@@ -2,16 +2,17 @@ import type { WebhookSettings } from "./config.ts";
 import { deliveries, everyDelivery } from "./ledger/deliveries.ts";
 import type { ClaimedRun } from "./ledger/run.ts";
 import { pause } from "./pause.ts";
-import { versionsIn } from "./registry.ts";
+import { LoadedRegistry, namesInLedger, versionsIn } from "./registry.ts";
 import { hasReingestsThatGoOn } from "./reingest/lag.ts";
 import { Producer } from "./reingest/producer.ts";
+import { heedPromotions } from "./rollouts/promotions.ts";
 import type { EntitySource } from "./sources/entity-source.ts";
 import { forgetTransactionIds } from "./store/events.ts";
 import { noticeVersions } from "./versions/notice.ts";
 import { deliveryAttempt } from "./webhooks/deliver.ts";
 import type { Context } from "./worker/context.ts";
 import type { Ending } from "./worker/ending.ts";
-import { safely } from "./worker/loop.ts";
+import { keepDoing, safely } from "./worker/loop.ts";
 import { Worker } from "./worker/worker.ts";
 
 export type RuntimeOptions = {
@@ -45,7 +46,7 @@ export class Runtime {
   readonly #stopping = new AbortController();
 
   constructor(context: Context, options: RuntimeOptions) {
-    const { url, leaseMs, drainMs, pipelines = [...context.registry.keys(), deliveries] } = options;
+    const { url, leaseMs, drainMs, pipelines = [...namesInLedger(context.registry), deliveries] } = options;
     const graphs = pipelines.filter((name) => name !== deliveries);
     const shared = { url, leaseMs, drainMs };
     this.#context = context;
@@ -66,6 +67,8 @@ export class Runtime {
     await forgetTransactionIds(this.#context.pool);
     const { registry, log } = this.#context;
     const running = versionsIn(registry).filter(({ name }) => this.#pipelines.includes(name));
+    await safely(log, "promotions-heeded", () => heedPromotions(this.#context.pool, registry));
+    if (registry instanceof LoadedRegistry && registry.hasOthers) void this.#keepHeeding();
     await safely(log, "versions-noticed", () => noticeVersions(this.#context, running));
     for (const worker of this.#workers) worker.start();
     this.#producer.start();
@@ -85,6 +88,15 @@ export class Runtime {
       if (!(await hasReingestsThatGoOn(this.#context.pool, this.#pipelines))) return;
       await pause(200, this.#stopping.signal);
     }
+  }
+
+  /** A version that somebody promoted runs in all processes within this time, in milliseconds. */
+  async #keepHeeding(): Promise<void> {
+    const { pool, registry, log } = this.#context;
+    const signal = this.#stopping.signal;
+    await keepDoing({ what: "promotions-heeded", everyMs: 2_000, log, signal }, () =>
+      heedPromotions(pool, registry),
+    );
   }
 
   get #workers(): readonly Worker[] {

@@ -47,7 +47,8 @@ export async function answerOf(
 
 function testTools(): Tools {
   const { embed } = openModels(local).lend({ known: async () => new Map() });
-  const read = { passages: async () => [], mentioned: async () => [], previous: async () => undefined };
+  const [none, nothing] = [async () => [], async () => undefined];
+  const read = { passages: none, mentioned: none, previous: nothing, enrichment: nothing };
   return { embed, read };
 }
 

@@ -45,11 +45,16 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/postgres": { mayImport: [...contract, "src/db.ts", "src/config.ts", "src/own-file.ts"] },
   checkpoints: { mayImport: [...contract, "src/db.ts"] },
   "src/fingerprint.ts": { mayImport: contract },
-  "src/registry.ts": { mayImport: [...contract, "src/fingerprint.ts"] },
-  "src/router.ts": { mayImport: contract, mayImportTypes: ["src/ledger"] },
+  "src/triggers.ts": { mayImport: [...contract, "src/sources"] },
+  "src/registry.ts": {
+    mayImport: [...contract, "src/fingerprint.ts", "src/ledger/tried.ts", "src/triggers.ts"],
+  },
+  "src/router.ts": { mayImport: [...contract, "src/ledger/tried.ts"], mayImportTypes: ["src/ledger"] },
 
   // What joins them: events to runs, content to events, runs to answers.
-  "src/publish.ts": { mayImport: [...contract, "src/db.ts", "src/ledger", "src/router.ts", "src/store"] },
+  "src/publish.ts": {
+    mayImport: [...contract, "src/db.ts", "src/ledger", "src/registry.ts", "src/router.ts", "src/store"],
+  },
   "src/intake.ts": {
     mayImport: [...contract, "src/db.ts", "src/ledger", "src/publish.ts", "src/registry.ts", "src/store"],
     mayImportTypes: ["src/router.ts"],
@@ -114,6 +119,17 @@ const rooms: Readonly<Record<string, Room>> = {
       "src/telemetry",
     ],
   },
+  "src/rollouts": {
+    mayImport: [
+      ...contract,
+      "src/db.ts",
+      "src/ledger",
+      "src/publish.ts",
+      "src/registry.ts",
+      "src/router.ts",
+      "src/store",
+    ],
+  },
   "src/versions": {
     mayImport: [...contract, "src/db.ts", "src/models", "src/store"],
     mayImportTypes: ["src/telemetry"],
@@ -126,6 +142,7 @@ const rooms: Readonly<Record<string, Room>> = {
       "src/ledger",
       "src/registry.ts",
       "src/reingest",
+      "src/rollouts",
       "src/sources",
       "src/store",
       "src/telemetry",
@@ -189,7 +206,13 @@ const rooms: Readonly<Record<string, Room>> = {
   // What `new` writes: a graph as any other. Before its folder's own row, so that it is found first.
   "src/new/template": { mayImport: ["src/pipeline.ts", "src/ask.ts", "src/content"] },
   "src/new": {
-    mayImport: [...contract, "src/own-file.ts", "src/registry.ts", "src/sources/nearest.ts"],
+    mayImport: [
+      ...contract,
+      "src/own-file.ts",
+      "src/registry.ts",
+      "src/sources/nearest.ts",
+      "src/triggers.ts",
+    ],
   },
   "src/testing.ts": { mayImport: [...contract, "src/models", "src/worker"] },
   "src/cli": { mayImport: ["src", "checkpoints"] },

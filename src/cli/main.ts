@@ -66,6 +66,14 @@ const commands = {
     summary: "run a pipeline's examples and score its answers; list, show or compare what was scored",
     load: () => import("./commands/eval.ts"),
   },
+  rollout: {
+    summary: "try another version of a pipeline on a share, then promote or drop it",
+    load: () => import("./commands/rollout.ts"),
+  },
+  diff: {
+    summary: "show how the outputs of two versions differ, by field and by example",
+    load: () => import("./commands/diff.ts"),
+  },
   check: {
     summary: "check all pipelines, and whether one changed without a new version",
     load: () => import("./commands/check.ts"),

@@ -2,12 +2,14 @@ import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { Config } from "../config.ts";
 import { deliveries } from "../ledger/deliveries.ts";
 import { openModels } from "../models/models.ts";
-import { loadRegistry } from "../registry.ts";
+import { loadRegistry, namesInLedger } from "../registry.ts";
+import { heedPromotions } from "../rollouts/promotions.ts";
 import { Runtime, type RuntimeOptions } from "../runtime.ts";
 import type { EntitySource } from "../sources/entity-source.ts";
 import { openMainService } from "../sources/main-service.ts";
 import { openLog } from "../telemetry/log.ts";
 import type { Context } from "../worker/context.ts";
+import { keepDoing } from "../worker/loop.ts";
 import { unknownPipeline } from "./program.ts";
 import type { Session } from "./session.ts";
 
@@ -17,12 +19,20 @@ export async function openRuntime(
   logLevel: string = config.logLevel,
 ): Promise<Context> {
   const registry = await loadRegistry(config.graphs);
+  await heedPromotions(pool, registry);
   const models = openModels(config.models);
   const log = openLog(logLevel);
   if (models.local) log.info({ embeddings: models.embeddingName }, "models-are-local");
   if (models.unpriced.length > 0) log.warn({ models: models.unpriced }, "models-without-a-price");
   const checkpoints = new CheckpointWriter(pool);
   return { pool, schema: config.schema, checkpoints, registry, models, log };
+}
+
+/** Heeds what is promoted until the session is asked to end: a worker does so by itself. */
+export function keepHeeding({ pool, signal }: Session, { registry, log }: Context): void {
+  void keepDoing({ what: "promotions-heeded", everyMs: 2_000, log, signal }, () =>
+    heedPromotions(pool, registry),
+  );
 }
 
 /** The work of this process, as the settings say; it is not started yet. */
@@ -50,7 +60,7 @@ export function chosenPipelines(
   { registry }: Pick<Context, "registry">,
   names: readonly string[] | undefined,
 ): readonly string[] | undefined {
-  const known = [...registry.keys(), deliveries];
+  const known = [...namesInLedger(registry), deliveries];
   const unknown = names?.find((name) => !known.includes(name));
   if (unknown === undefined) return names;
   throw unknownPipeline(unknown, known);

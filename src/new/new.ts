@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { dirname, join, resolve } from "node:path";
 import { LoregraphError } from "../errors.ts";
 import type { Pipeline } from "../pipeline.ts";
-import { loadRegistry, triggerEvents } from "../registry.ts";
+import { loadRegistry } from "../registry.ts";
+import { triggerEvents } from "../triggers.ts";
 import { furnish, missingPackages } from "./furnish.ts";
 import { assertEvent, assertFreeName, assertSourceTypes } from "./name.ts";
 import { projectAt } from "./project.ts";

@@ -1,7 +1,10 @@
+import { enricherOf, type Pipeline } from "../pipeline.ts";
 import type { Filters } from "./request.ts";
 import type { Scope } from "./scope.ts";
 
 type Noted = {
+  /** All pipelines: some run when those of the scope have stored something. */
+  readonly pipelines: readonly Pipeline[];
   readonly scope: Scope;
   readonly filters: Filters;
   readonly models: { readonly local: boolean; readonly unpriced: readonly string[] };
@@ -9,7 +12,7 @@ type Noted = {
 };
 
 /** What a person must know to read the figures of a plan. */
-export function notesOn({ scope, filters, models, rows }: Noted): string[] {
+export function notesOn({ pipelines, scope, filters, models, rows }: Noted): string[] {
   const runs = rows.some(({ run }) => run > 0);
   return [
     ...scope.leftOut.map(({ pipeline, because }) => `${pipeline} is left out: ${because}`),
@@ -19,6 +22,7 @@ export function notesOn({ scope, filters, models, rows }: Noted): string[] {
     ),
     ...(rows.some(({ run, basis }) => run > 0 && basis === "estimated") ? [byLength] : []),
     ...(runs ? notesOnBase(scope, filters) : []),
+    ...(runs ? dependents(pipelines, scope) : []),
     ...(filters.source === "main-service" ? [asStored] : []),
   ];
 }
@@ -36,6 +40,16 @@ function notesOnBase({ base, enrichers, only }: Scope, { force }: Filters): stri
     ...(only ? [`what follows from a base run is not held to only: ${only}`] : []),
     ...more(enrichers),
   ];
+}
+
+/** They run where what they go on from changes, which nobody knows before. */
+function dependents(pipelines: readonly Pipeline[], { enrichers }: Scope): string[] {
+  return enrichers.flatMap(({ pipeline }) => {
+    const names = pipelines
+      .filter(({ trigger }) => enricherOf(trigger.on) === pipeline.name)
+      .map(({ name }) => name);
+    return names.length === 0 ? [] : [`what ${pipeline.name} stores may add runs of ${names.join(", ")}`];
+  });
 }
 
 /** Runs that nobody can count before the texts were read. */

@@ -80,7 +80,14 @@ export async function planReingest(
     const rows = await rowsOf(db, { scope, models, pairs: counted.pairs });
     const duration = durationOf(rows, await listWorkers(db), filters);
     const totals = { ...totalsOf(rows), entities: counted.seen, seconds: duration.seconds };
-    return { tenant_id, filters, totals, rows, duration, notes: notesOn({ scope, filters, models, rows }) };
+    return {
+      tenant_id,
+      filters,
+      totals,
+      rows,
+      duration,
+      notes: notesOn({ pipelines: [...registry.values()], scope, filters, models, rows }),
+    };
   });
 }
 

@@ -6,6 +6,8 @@ import { leaseLost } from "../ledger/lease.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import type { Lent } from "../models/models.ts";
 import type { Entity, Pipeline, Stamp } from "../pipeline.ts";
+import { pipelineOfRun } from "../registry.ts";
+import { candidateStamp } from "../store/candidates.ts";
 import { knownVectors } from "../store/documents.ts";
 import { sameStamp, stampKey } from "../store/stamps.ts";
 import type { Subject } from "../store/subjects.ts";
@@ -52,7 +54,7 @@ async function deleteAtOnce(
 }
 
 function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
-  const found = registry.get(pipeline);
+  const found = pipelineOfRun(registry, pipeline);
   if (found) return found;
   throw new LoregraphError("REGISTRY_INVALID", `langgraph.json names no pipeline ${pipeline}`);
 }
@@ -89,8 +91,11 @@ async function tryRun(context: SharedContext, work: Work, stop: AbortController)
   }
 }
 
-async function readSubject({ together }: SharedContext, { run, pipeline }: Work): Promise<Subject> {
-  return await orUnavailable(() => together.subjects.do({ key: run, pipeline }));
+async function readSubject({ together, pool }: SharedContext, { run, pipeline }: Work): Promise<Subject> {
+  const subject = await orUnavailable(() => together.subjects.do({ key: run, pipeline }));
+  if (run.pipeline === pipeline.name) return subject;
+  const of = { key: run, pipeline: pipeline.name, pipeline_version: pipeline.version };
+  return { ...subject, stored: await orUnavailable(() => candidateStamp(pool, of)) };
 }
 
 async function runGraph(

@@ -1,6 +1,7 @@
 import { type Db, transaction } from "../db.ts";
 import { endRuns } from "../ledger/end.ts";
 import { publishAll } from "../publish.ts";
+import { confirmCandidate, storeCandidates } from "../store/candidates.ts";
 import { confirmDocuments, storeDocuments } from "../store/documents.ts";
 import { confirmEnrichments, storeEnrichments } from "../store/enrichments.ts";
 import { type EntityKey, lockEntities } from "../store/entities.ts";
@@ -96,11 +97,19 @@ async function storeNews(db: Db, news: readonly News[]): ReturnType<typeof forme
     db,
     news.flatMap(({ enrichment }) => enrichment ?? []),
   );
+  await storeCandidates(
+    db,
+    news.flatMap(({ candidate }) => candidate ?? []),
+  );
   await confirm(db, news);
   return spokenOf;
 }
 
 async function confirm(db: Db, news: readonly News[]): Promise<void> {
+  for (const { entity, confirmedCandidate } of news) {
+    if (confirmedCandidate)
+      await confirmCandidate(db, { ...confirmedCandidate, source_version: entity.version });
+  }
   const confirmed = news.flatMap(({ entity, confirmed }) =>
     confirmed ? [{ key: entity, source_version: entity.version, pipeline: confirmed }] : [],
   );

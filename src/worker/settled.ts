@@ -1,6 +1,7 @@
 import type { RunEnd } from "../ledger/end.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import {
+  Emitted,
   type Entity,
   Ingested,
   type IngestionPipeline,
@@ -9,6 +10,7 @@ import {
   type Pipeline,
 } from "../pipeline.ts";
 import type { Routable } from "../router.ts";
+import type { CandidateKey, NewCandidate } from "../store/candidates.ts";
 import { type DocumentRows, documentRows } from "../store/documents.ts";
 import type { NewEnrichment } from "../store/enrichments.ts";
 import { storableJson } from "../store/storable.ts";
@@ -33,6 +35,10 @@ export type News = {
   readonly entity: Entity;
   readonly document?: DocumentRows | undefined;
   readonly enrichment?: NewEnrichment | undefined;
+  /** What a version that is only tried learned: it is kept aside, and nobody is told. */
+  readonly candidate?: NewCandidate | undefined;
+  /** The candidate that holds for this version too. */
+  readonly confirmedCandidate?: CandidateKey | undefined;
   /** The pipeline whose stored output holds for this version too. */
   readonly confirmed?: Pipeline | undefined;
   /** The events that tell of it, given whom the entity's text spoke of before. */
@@ -79,18 +85,21 @@ function settledAnswer({ run, pipeline, entity, ending, usage }: Of<"answered">)
   const { events, ...output } = storableJson(answer);
   const made = { key: entity, source_version: entity.version, stamp, run_id: run.id };
   const told = graphEvents(entity, events);
-  const news = isIngestion(pipeline)
-    ? {
-        document: documentRows({ ...made, pipeline, answer: Ingested.parse(output) }),
-        events: (spokenOf: readonly Mention[]) => [
-          ingestedEvent(entity, [...spokenOf, ...mentionsIn(output)]),
-          ...told,
-        ],
-      }
-    : {
-        enrichment: enrichmentOf(outcome, { ...made, pipeline: pipeline.name, output }),
-        events: () => [enrichedEvent(entity, pipeline.name, outcome), ...told],
-      };
+  const enrichment = () => enrichmentOf(outcome, { ...made, pipeline: pipeline.name, output });
+  const news = isTried({ run, pipeline })
+    ? { candidate: candidateOf(enrichment(), events), events: () => [] }
+    : isIngestion(pipeline)
+      ? {
+          document: documentRows({ ...made, pipeline, answer: Ingested.parse(output) }),
+          events: (spokenOf: readonly Mention[]) => [
+            ingestedEvent(entity, [...spokenOf, ...mentionsIn(output)]),
+            ...told,
+          ],
+        }
+      : {
+          enrichment: enrichment(),
+          events: () => [enrichedEvent(entity, pipeline.name, outcome), ...told],
+        };
   return {
     run,
     end: { status: "success", lease: run, outcome, stamp, usage },
@@ -106,14 +115,26 @@ function enrichmentOf(
   return outcome === "eval_rejected" ? undefined : { ...enrichment, outcome };
 }
 
+/** Is it a run of a version that is only tried? */
+function isTried({ run, pipeline }: Pick<Settling, "run" | "pipeline">): boolean {
+  return run.pipeline !== pipeline.name;
+}
+
+function candidateOf(enrichment: NewEnrichment | undefined, events: unknown): NewCandidate | undefined {
+  return enrichment && { ...enrichment, events: Emitted.array().default([]).parse(events) };
+}
+
 /** Nothing has changed: nothing is stored. An ingested version is still a fact that enrichers may wait for. */
 function settledDuplicate({ run, pipeline, entity, ending, usage }: Of<"duplicate">): Settled {
   const events = isIngestion(pipeline) ? [ingestedEvent(entity, [])] : [];
+  const candidate = { key: entity, pipeline: pipeline.name, pipeline_version: pipeline.version };
   return {
     run,
     end: { status: "success", lease: run, outcome: "duplicate_skipped", stamp: ending.stamp, usage },
     weight: 0,
-    news: { entity, confirmed: pipeline, events: () => events },
+    news: isTried({ run, pipeline })
+      ? { entity, confirmedCandidate: candidate, events: () => [] }
+      : { entity, confirmed: pipeline, events: () => events },
   };
 }
 

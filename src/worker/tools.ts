@@ -1,7 +1,7 @@
 import { type Db, orUnavailable } from "../db.ts";
 import { sha256 } from "../hash.ts";
 import type { Models } from "../models/models.ts";
-import type { Entity, Pipeline, Reader, Stamp } from "../pipeline.ts";
+import { type Entity, enricherOf, type Pipeline, type Reader, type Stamp } from "../pipeline.ts";
 import { previousOutput } from "../store/enrichments.ts";
 import { findMentions } from "../store/mentions.ts";
 import { findPassages } from "../store/passages.ts";
@@ -25,8 +25,10 @@ export async function stampOf(
   models: Models,
 ): Promise<Stamp> {
   const reads = await pipeline.reads?.(entity, read);
+  const enricher = enricherOf(pipeline.trigger.on);
+  const upstream = enricher === undefined ? [] : [(await read.enrichment(enricher)) ?? null];
   return {
     ...makerOf(pipeline, models),
-    input_hash: sha256(JSON.stringify([entity.title, entity.text, reads ?? null])),
+    input_hash: sha256(JSON.stringify([entity.title, entity.text, reads ?? null, ...upstream])),
   };
 }

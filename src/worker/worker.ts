@@ -5,8 +5,10 @@ import { familyOf, isDelivery } from "../ledger/deliveries.ts";
 import type { Work } from "../ledger/enqueue.ts";
 import { countOpenRuns } from "../ledger/read.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
+import { triedName } from "../ledger/tried.ts";
 import { pause, within } from "../pause.ts";
 import { noUsage } from "../pipeline.ts";
+import { namesInLedger, triedIn } from "../registry.ts";
 import { withRunIds } from "../telemetry/log.ts";
 import { type Attempt, runAttempt } from "./attempt.ts";
 import { Bell } from "./bell.ts";
@@ -71,7 +73,7 @@ export class Worker {
   #loops: Promise<unknown> = Promise.resolve();
 
   constructor(context: Context, options: WorkerOptions) {
-    const { url, pipelines = [...context.registry.keys()], concurrency = 8 } = options;
+    const { url, pipelines = namesInLedger(context.registry), concurrency = 8 } = options;
     const { leaseMs = 10_000, drainMs = 10_000, pollMs = 2_000 } = options;
     const { attempt = runAttempt, onEnded = () => {} } = options;
     this.#pipelines = pipelines;
@@ -197,7 +199,12 @@ export class Worker {
   /** Deletes checkpoints that nobody needs any more. */
   async #keepTidy(signal: AbortSignal): Promise<void> {
     const { pool, log, registry } = this.#context;
-    const keeping = [...registry.values()].map(({ name, checkpoints }) => ({ name, ...checkpoints }));
+    const running = [...registry.values()].map(({ name, checkpoints }) => ({ name, ...checkpoints }));
+    const tried = triedIn(registry).map(({ checkpoints, ...of }) => ({
+      name: triedName(of),
+      ...checkpoints,
+    }));
+    const keeping = [...running, ...tried];
     const retention = new Retention(keeping);
     await keepDoing({ what: "checkpoints-deleted", everyMs: tidyMs, log, signal }, () =>
       retention.deleteOld(pool, { signal }),

@@ -4,7 +4,7 @@ import { anyKey } from "../../keys/keys.ts";
 import { openApi } from "../api.ts";
 import { print } from "../output.ts";
 import { newCommand, wholeNumber } from "../program.ts";
-import { openRuntime } from "../runtime.ts";
+import { keepHeeding, openRuntime } from "../runtime.ts";
 import { aborted, type Session, withSession } from "../session.ts";
 
 /** How many answers may ask the database at once. */
@@ -29,6 +29,7 @@ async function serve(session: Session, { host, port }: Address, json: true | und
     const listening = await listen(app, settings);
     print(listening, json, ({ url }) => `listening at ${url}, its API is described at ${url}/docs`);
     await advise(session, listening);
+    keepHeeding(session, context);
     await aborted(session.signal);
     context.log.info("closing");
   } finally {

@@ -8,7 +8,6 @@ import { listUnaccepted, type Unaccepted } from "../../versions/recorded.ts";
 import { ago, brief, dollars, print, table } from "../output.ts";
 import { newCommand, tenantOption } from "../program.ts";
 import { withSession } from "../session.ts";
-import { showStamps } from "../stamps-text.ts";
 
 type Status = {
   readonly tenant_id: string | null;
@@ -36,7 +35,10 @@ export const command = () =>
       if (pipeline !== undefined && !stale)
         throw new LoregraphError("INPUT_INVALID", "--pipeline is a filter of --stale; name both");
       await withSession(async (session) => {
-        if (stale) return await showStamps(session, { tenant_id: tenant, pipeline }, json);
+        if (stale) {
+          const { showStamps } = await import("../stamps-text.ts"); // loads all graphs
+          return await showStamps(session, { tenant_id: tenant, pipeline }, json);
+        }
         const { pool } = session;
         const [entities, runs, open, paused, dead_letters, workers, changed] = await Promise.all([
           countEntities(pool, tenant),

@@ -7,7 +7,7 @@ import { keepDoing } from "../../worker/loop.ts";
 import { openApi } from "../api.ts";
 import { print } from "../output.ts";
 import { newCommand, wholeNumber } from "../program.ts";
-import { openRuntime } from "../runtime.ts";
+import { keepHeeding, openRuntime } from "../runtime.ts";
 import { aborted, type Session, withSession } from "../session.ts";
 import { keepWorker, type WorkerProcess } from "../worker-process.ts";
 
@@ -46,6 +46,7 @@ async function up(session: Session, { concurrency, ...address }: Options, json: 
     const listening = await listen(app, settings);
     worker = keepWorker(["--concurrency", String(concurrency)], context.log);
     print({ ...listening, key: key?.token ?? null }, json, () => asText(listening, key));
+    keepHeeding(session, context);
     await aborted(session.signal);
     context.log.info("closing");
   } finally {
