@@ -55,7 +55,6 @@ export async function evaluate(evaluating: Evaluating): Promise<Evaluation> {
   const cases = await examineAll(evaluating, measures);
   return {
     pipeline: pipeline.name,
-    fingerprint: "",
     ...maker,
     data,
     data_hash: dataHash(examples),

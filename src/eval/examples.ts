@@ -15,6 +15,8 @@ export type Example = {
   readonly passages: readonly string[];
   /** What `read.previous` finds. */
   readonly previous?: unknown;
+  /** What `read.enrichment` finds, by pipeline. */
+  readonly enrichments: Readonly<Record<string, unknown>>;
   /** What a person answers to the graph's questions, in their order. */
   readonly answers?: readonly unknown[];
   /** A part of the answer: fields that are not named are not measured. */
@@ -34,8 +36,8 @@ export type ReadOptions = {
 };
 
 /**
- * Reads a file of examples, one a line: `{ "name", "input", "expected", "passages"?, "previous"? }`. What `input`
- * leaves out of an entity is filled in; in place of its `text`, `passage` may say where that stands in a book, and so
+ * Reads a file of examples, one a line: `{ "name", "input", "expected", "passages"?, "previous"?, "enrichments"? }`. What
+ * `input` leaves out of an entity is filled in; in place of its `text`, `passage` may say where that stands in a book, and so
  * may each of `passages`. A broken line is left out with its number and the reason. Throws FILE_UNREADABLE, and
  * INPUT_INVALID where no example is left.
  */
@@ -87,6 +89,7 @@ const Line = z.object({
   passage: Locator.optional(),
   passages: z.array(z.union([z.string(), Locator])).default([]),
   previous: z.unknown().optional(),
+  enrichments: z.record(z.string(), z.unknown()).default({}),
   answers: z.array(z.unknown()).optional(),
   expected: z.record(z.string(), z.unknown()),
 });
@@ -110,13 +113,14 @@ export async function exampleOf(
   find: FindPassage,
 ): Promise<Example> {
   const parsed = Line.parse(json);
-  const { name = unnamed, passages, previous, answers, expected } = parsed;
+  const { name = unnamed, passages, previous, enrichments, answers, expected } = parsed;
   refuseUnknownFields(expected, pipeline);
   return {
     name,
     input: entityOf(name, await withText(parsed, find), pipeline),
     passages: await Promise.all(passages.map((one) => (typeof one === "string" ? one : find(one)))),
     ...(previous === undefined ? {} : { previous }),
+    enrichments,
     ...(answers === undefined ? {} : { answers }),
     expected,
   };

@@ -2,12 +2,17 @@ import type { Passage, Reader } from "../pipeline.ts";
 import type { Example } from "./examples.ts";
 
 /** What a graph may read where only an example is there: its passages, whatever names are looked for, and no mentions. */
-export function libraryOf({ passages, previous }: Pick<Example, "passages" | "previous">): Reader {
+export function libraryOf({
+  passages,
+  previous,
+  enrichments,
+}: Pick<Example, "passages" | "previous" | "enrichments">): Reader {
   const placed = passages.map(placedAt);
   return {
     passages: async (_, limit = placed.length) => placed.slice(0, limit),
     mentioned: async () => [],
     previous: async () => previous,
+    enrichment: async (pipeline) => enrichments[pipeline],
   };
 }
 

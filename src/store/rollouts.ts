@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Db, execute, many, maybeOne, one } from "../db.ts";
 import { sha256 } from "../hash.ts";
 
-export const RolloutStatus = z.enum(["running", "promoting", "promoted", "dropping", "dropped"]);
+const RolloutStatus = z.enum(["running", "promoting", "promoted", "dropping", "dropped"]);
 
 /** A version of a pipeline that is tried on a share of the entities, or was. */
 export const Rollout = z.object({

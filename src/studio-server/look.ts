@@ -21,4 +21,4 @@ const nothing = () => {
 
 const embed: Embed = Object.assign(nothing, { model: "none", dimensions: 0 });
 
-const read: Reader = { passages: nothing, mentioned: nothing, previous: nothing };
+const read: Reader = { passages: nothing, mentioned: nothing, previous: nothing, enrichment: nothing };

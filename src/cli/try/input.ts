@@ -65,7 +65,10 @@ async function given(text: string, options: InputOptions): Promise<Given> {
 function chosen(text: string, example: string | undefined): Record<string, unknown> | undefined {
   const whole = parseExample(text);
   if (whole) return whole;
-  const lines = text.split("\n").map(parseExample).filter((line) => line !== undefined);
+  const lines = text
+    .split("\n")
+    .map(parseExample)
+    .filter((line) => line !== undefined);
   if (example === undefined) return lines[0];
   const found = lines.find(({ name }) => name === example);
   if (found) return found;

@@ -23,5 +23,10 @@ export function notingReader(read: Reader, tell: (what: string) => void): Reader
       note("read.previous", found === undefined);
       return found;
     },
+    async enrichment(pipeline) {
+      const found = await read.enrichment(pipeline);
+      note("read.enrichment", found === undefined);
+      return found;
+    },
   };
 }
