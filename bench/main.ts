@@ -13,6 +13,7 @@ const benches = {
   queue: () => import("./queue.ts"),
   slots: () => import("./slots.ts"),
   scale: () => import("./scale.ts"),
+  limits: () => import("./limits.ts"),
 } as const;
 
 const { values, positionals } = parseArgs({

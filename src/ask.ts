@@ -4,6 +4,7 @@ import type { BaseMessageLike } from "@langchain/core/messages";
 import pLimit from "p-limit";
 import { z } from "zod";
 import { LoregraphError } from "./errors.ts";
+import { assertStrict } from "./strict.ts";
 
 export type AskOptions = {
   /** What the answer is, in a word or two: models are told it, and errors name it. */
@@ -16,7 +17,8 @@ export type Ask<Answer> = (question: BaseMessageLike[], signal: AbortSignal | un
 
 /**
  * A way to ask a chat model for answers of one shape, a few at a time: LangGraph starts every `Send` of a step at
- * once, and a graph cannot tell it otherwise. Throws MODEL_ANSWER_INVALID where an answer has another shape.
+ * once, and a graph cannot tell it otherwise. Throws PIPELINE_INVALID at once where the shape cannot be asked for in
+ * OpenAI's strict mode, and MODEL_ANSWER_INVALID where an answer has another shape.
  *
  * When a question fails, LangGraph drops all that its step still waits for. So the failure is told only when those
  * under way have been answered, which are paid for: their answers are saved, and the next attempt need not ask again.
@@ -26,6 +28,7 @@ export function asker<Schema extends z.ZodObject>(
   schema: Schema,
   { name, atOnce = 4 }: AskOptions,
 ): Ask<z.infer<Schema>> {
+  assertStrict(schema, name);
   const reader = model.withStructuredOutput(schema, { name });
   const limit = pLimit(atOnce);
   const others = new UnderWay();

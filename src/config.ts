@@ -114,6 +114,10 @@ export const Settings = z.object({
     .max(3_600_000)
     .default(60_000)
     .describe("The longest model call"),
+  LOREGRAPH_MODEL_LIMITS: z
+    .string()
+    .optional()
+    .describe("Path of a JSON table of what providers allow; absent, it is learnt from their answers"),
   LOREGRAPH_PRICES: z
     .string()
     .optional()
@@ -167,6 +171,8 @@ export type ModelSettings = {
   readonly prices: string | undefined;
   /** Absent: the model's own. */
   readonly temperature?: number | undefined;
+  /** Where a table of limits is. */
+  readonly limits?: string | undefined;
 };
 
 /** Reads the environment, after a `.env` file of the working folder where there is one. Names each wrong setting. */
@@ -194,6 +200,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       embeddingModel: settings.LOREGRAPH_EMBEDDING_MODEL,
       timeoutMs: settings.LOREGRAPH_MODEL_TIMEOUT_MS,
       prices: settings.LOREGRAPH_PRICES,
+      limits: settings.LOREGRAPH_MODEL_LIMITS,
     },
     http: {
       host: settings.LOREGRAPH_HOST,

@@ -1,13 +1,17 @@
 import { CheckpointWriter } from "../../checkpoints/writer.ts";
-import type { Config } from "../config.ts";
+import type { Config, ModelSettings } from "../config.ts";
+import type { Pool } from "../db.ts";
 import { deliveries } from "../ledger/deliveries.ts";
+import type { Layer } from "../models/layers.ts";
+import { limits } from "../models/limits/limits.ts";
+import { readLimits } from "../models/limits/settings.ts";
 import { openModels } from "../models/models.ts";
 import { loadRegistry, namesInLedger } from "../registry.ts";
 import { heedPromotions } from "../rollouts/promotions.ts";
 import { Runtime, type RuntimeOptions } from "../runtime.ts";
 import type { EntitySource } from "../sources/entity-source.ts";
 import { openMainService } from "../sources/main-service.ts";
-import { openLog } from "../telemetry/log.ts";
+import { type Log, openLog } from "../telemetry/log.ts";
 import type { Context } from "../worker/context.ts";
 import { keepDoing } from "../worker/loop.ts";
 import { unknownPipeline } from "./program.ts";
@@ -20,8 +24,8 @@ export async function openRuntime(
 ): Promise<Context> {
   const registry = await loadRegistry(config.graphs);
   await heedPromotions(pool, registry);
-  const models = openModels(config.models);
   const log = openLog(logLevel);
+  const models = openModels(config.models, { limits: sharedLimits(config.models, pool, log) });
   if (models.local) log.info({ embeddings: models.embeddingName }, "models-are-local");
   if (models.unpriced.length > 0) log.warn({ models: models.unpriced }, "models-without-a-price");
   const checkpoints = new CheckpointWriter(pool);
@@ -33,6 +37,12 @@ export function keepHeeding({ pool, signal }: Session, { registry, log }: Contex
   void keepDoing({ what: "promotions-heeded", everyMs: 2_000, log, signal }, () =>
     heedPromotions(pool, registry),
   );
+}
+
+/** What providers allow, shared by all processes on this database. */
+function sharedLimits({ limits: path, timeoutMs }: ModelSettings, db: Pool, log: Log): Layer {
+  const onOpened = (model: string, forMs: number) => log.warn({ model, forMs }, "model-given-a-rest");
+  return limits({ db, limitsOf: readLimits(path), callMs: timeoutMs, onOpened });
 }
 
 /** The work of this process, as the settings say; it is not started yet. */

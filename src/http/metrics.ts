@@ -4,6 +4,7 @@ import { type Backlog, listBacklogs } from "../ledger/backlog.ts";
 import { familyOf } from "../ledger/deliveries.ts";
 import { type AttemptTally, durationBounds, readTallies } from "../ledger/tallies.ts";
 import { listWorkers } from "../ledger/workers.ts";
+import { listModelStates, type ModelState } from "../models/limits/turns.ts";
 import { readLag } from "../reingest/lag.ts";
 
 /**
@@ -31,13 +32,14 @@ type Read = Awaited<ReturnType<typeof readAll>>;
 type Metric = { readonly metric: { reset(): void }; readonly set: (read: Read) => void };
 
 async function readAll(pool: Pool) {
-  const [tallies, backlogs, workers, lag] = await Promise.all([
+  const [tallies, backlogs, workers, lag, models] = await Promise.all([
     readTallies(pool),
     listBacklogs(pool),
     listWorkers(pool),
     readLag(pool),
+    listModelStates(pool),
   ]);
-  return { tallies, backlogs, workers, lag };
+  return { tallies, backlogs, workers, lag, models };
 }
 
 function gauges(registry: Registry): readonly Metric[] {
@@ -52,7 +54,29 @@ function gauges(registry: Registry): readonly Metric[] {
     const metric = new Gauge({ name, help, registers: [registry] });
     return { metric, set: (read) => metric.set(value(read)) };
   };
+  const ofModel = (name: string, help: string, value: (state: ModelState) => number): Metric => {
+    const metric = new Gauge({ name, help, labelNames: ["provider", "model"], registers: [registry] });
+    const set = ({ models }: Read) => {
+      for (const state of models) metric.set({ provider: state.provider, model: state.model }, value(state));
+    };
+    return { metric, set };
+  };
   return [
+    ofModel("loregraph_model_open", "1 while a model is not asked because it fails", ({ state }) =>
+      Number(state === "open"),
+    ),
+    ofModel("loregraph_model_in_flight", "Calls of a model under way", ({ in_flight }) => in_flight),
+    ofModel("loregraph_model_waiting", "Calls of a model that wait for their turn", ({ waiting }) => waiting),
+    ofModel(
+      "loregraph_model_pace",
+      "Calls a minute that a model may be asked; -1 where nothing limits them",
+      (state) => state.calls_per_minute ?? -1,
+    ),
+    ofModel(
+      "loregraph_model_refusals",
+      "Calls that a model's provider refused for now",
+      ({ refusals }) => refusals,
+    ),
     ofBacklog("loregraph_runs_due", "Runs that are pending and due", ({ due }) => due),
     ofBacklog("loregraph_runs_later", "Runs that wait for their next attempt", ({ later }) => later),
     ofBacklog("loregraph_runs_running", "Runs that are running", ({ running }) => running),

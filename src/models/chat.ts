@@ -3,7 +3,7 @@ import type { ChatResult } from "@langchain/core/outputs";
 import { ChatOpenAI, type ChatOpenAICallOptions } from "@langchain/openai";
 import type { ModelSettings } from "../config.ts";
 import { connection } from "./connection.ts";
-import { answerInvalid, modelError } from "./errors.ts";
+import { answerInvalid, cutOff, declined, filtered, modelError } from "./errors.ts";
 
 /**
  * The configured chat model, or undefined where none is. It asks through `fetch`, once, and throws a Loregraph error:
@@ -50,9 +50,13 @@ class ClassedChat extends ChatOpenAI {
 }
 
 function answered(result: ChatResult): ChatResult {
-  const message = result.generations[0]?.message;
+  const [first] = result.generations;
+  const message = first?.message;
   if (message === undefined) throw answerInvalid("the model server answered without a message");
-  if (message.additional_kwargs.refusal) throw answerInvalid("the model refused to answer");
+  if (message.additional_kwargs.refusal) throw declined();
+  const finish_reason: unknown = first?.generationInfo?.finish_reason;
+  if (finish_reason === "length") throw cutOff();
+  if (finish_reason === "content_filter") throw filtered();
   const called =
     "tool_calls" in message && Array.isArray(message.tool_calls) && message.tool_calls.length > 0;
   if (message.text === "" && !called) throw answerInvalid("the model's answer is empty");

@@ -2,12 +2,13 @@ import { ContextOverflowError, ModelRefusalError } from "@langchain/core/errors"
 import { OutputParserException } from "@langchain/core/output_parsers";
 import { OpenAIClient } from "@langchain/openai";
 import { type ErrorCode, LoregraphError, loregraphError } from "../errors.ts";
+import { isTooLarge, retryAfterMs } from "./retry-after.ts";
 
 const seconds = 1_000;
 const minutes = 60 * seconds;
 
-/** Waits after a rate limit, in milliseconds: where the server names none, after a spent quota, and the longest. */
-const waits = { unnamed: 20 * seconds, quota: 10 * minutes, longest: 60 * minutes } as const;
+/** Waits after a rate limit, in milliseconds: where the server names none, and after a spent quota. */
+const waits = { unnamed: 20 * seconds, quota: 10 * minutes } as const;
 
 type ApiError = InstanceType<typeof OpenAIClient.APIError>;
 
@@ -38,6 +39,25 @@ export function answerInvalid(why: string): LoregraphError {
   return new LoregraphError("MODEL_ANSWER_INVALID", why);
 }
 
+/** The model said no. */
+export function declined(): LoregraphError {
+  return answerInvalid("the model refused to answer: ask in other words, or another model");
+}
+
+/** The answer stopped at a limit of tokens, the model's own or a set one. */
+export function cutOff(): LoregraphError {
+  return answerInvalid(
+    "the answer was cut off at its limit of tokens: let it be longer, or ask for less at once",
+  );
+}
+
+/** The provider's filter stopped the answer. */
+export function filtered(): LoregraphError {
+  return answerInvalid(
+    "the provider's content filter stopped the answer: ask in other words, or another model",
+  );
+}
+
 function* causes(error: unknown): Generator<Error> {
   for (let at = error, depth = 0; at instanceof Error && depth < 10; at = at.cause, depth++) yield at;
 }
@@ -47,9 +67,12 @@ function classified(error: Error): LoregraphError | undefined {
   if (error instanceof OpenAIClient.APIConnectionError) return unreachable(error);
   if (error instanceof OpenAIClient.APIError) return refused(error);
   if (ContextOverflowError.isInstance(error)) {
-    return new LoregraphError("MODEL_REFUSED", "the prompt is longer than the model's context");
+    return tooLarge("for the model's context");
   }
-  if (ModelRefusalError.isInstance(error)) return answerInvalid("the model refused to answer");
+  if (ModelRefusalError.isInstance(error)) return declined();
+  // The client tells these two apart by their messages alone.
+  if (/length limit was reached/.test(error.message)) return cutOff();
+  if (/rejected by the content filter/.test(error.message)) return filtered();
   if (error instanceof OutputParserException) return answerInvalid("the answer is not in the asked shape");
   return undefined;
 }
@@ -57,7 +80,8 @@ function classified(error: Error): LoregraphError | undefined {
 function refused(error: ApiError): LoregraphError {
   const { status } = error;
   if (status === undefined) return answerInvalid("the answer is an error without a status");
-  if (status === 429) return rateLimited(error);
+  if (status === 429)
+    return isTooLarge(error.message) ? tooLarge("for the account's tokens a minute") : rateLimited(error);
   const after = retryAfter(error.headers);
   return new LoregraphError(codeOf(status), `the model server answered ${described(error)}`, {
     ...(after === undefined ? {} : { after }),
@@ -78,22 +102,10 @@ function rateLimited(error: ApiError): LoregraphError {
   });
 }
 
-/** When the server says to come back, at most an hour from now. Retry-After is in seconds or a date. */
+/** When the server says to come back. */
 function retryAfter(headers: Headers | undefined): Date | undefined {
-  const now = Date.now();
-  const wait = milliseconds(headers?.get("retry-after-ms")) ?? delay(headers?.get("retry-after"), now);
-  return wait === undefined ? undefined : new Date(now + Math.min(Math.max(wait, 0), waits.longest));
-}
-
-function delay(header: string | null | undefined, now: number): number | undefined {
-  const given = milliseconds(header);
-  if (given !== undefined) return given * seconds;
-  const date = Date.parse(header ?? "");
-  return Number.isNaN(date) ? undefined : date - now;
-}
-
-function milliseconds(header: string | null | undefined): number | undefined {
-  return header && /^\d+(\.\d+)?$/.test(header.trim()) ? Number(header) : undefined;
+  const wait = retryAfterMs(headers);
+  return wait === undefined ? undefined : new Date(Date.now() + wait);
 }
 
 /** Status, and what the server calls it: lower-case words only, the form of neither a key nor a text. */
@@ -102,6 +114,11 @@ function described({ status, code, type, param, requestID }: ApiError): string {
   const request = /^req_\w{1,64}$/.test(requestID ?? "") ? [`request ${requestID}`] : [];
   const said = [...new Set([...words, ...request])].join(", ");
   return said === "" ? String(status) : `${status} (${said})`;
+}
+
+function tooLarge(what: string): LoregraphError {
+  const advice = "shorten the text, ask about parts of it, or take a model that reads more";
+  return new LoregraphError("MODEL_REFUSED", `the prompt is too long ${what}: ${advice}`);
 }
 
 function unreachable(error: Error): LoregraphError {

@@ -9,6 +9,8 @@ export type Asking = {
   readonly prices: Prices;
   readonly asker: Asker | undefined;
   readonly gate: Gate;
+  /** The models that may answer where the first cannot. */
+  readonly fallbacks: readonly string[];
   readonly onCall: (call: ModelCall) => void;
 };
 

@@ -1,7 +1,7 @@
 /**
  * The one way that every question to a model server takes: a chain of layers around the network.
  *
- *     tape (record, replay) → cache → limits (breaker, fallbacks) → the attempt's gate → network
+ *     tape (record, replay) → cache → batches of embeddings → fallbacks → limits, breaker → the attempt's gate → network
  *
  * A layer is a function from what comes after it to itself. It may answer by itself, wait, ask again, ask another model
  * (`withModel`), or throw a Loregraph error, which comes out of the call that asked. The layers belong to the process;
@@ -32,6 +32,10 @@ export type ModelRequest = {
   readonly signal: AbortSignal | undefined;
   /** Undefined where nobody's run asks: in Studio, in a trial. */
   readonly asker: Asker | undefined;
+  /** The models that may be asked instead where this one cannot be, in their order. */
+  readonly fallbacks: readonly string[];
+  /** How long it may wait for its turn, in milliseconds. Defaults to what the layer of limits is set to. */
+  readonly patienceMs?: number;
   /** What the asking attempt waits for right before the network; where it throws, nothing is asked. */
   readonly gate: Gate;
 };
@@ -56,12 +60,14 @@ export type Layer = (next: Send) => Send;
 export type Layers = {
   readonly tape?: Layer | undefined;
   readonly cache?: Layer | undefined;
+  readonly batches?: Layer | undefined;
+  readonly fallbacks?: Layer | undefined;
   readonly limits?: Layer | undefined;
 };
 
 /** The layers in their order, from the outside, around the network. */
-export function chain({ tape, cache, limits }: Layers, network: Send): Send {
-  return [tape, cache, limits]
+export function chain({ tape, cache, batches, fallbacks, limits }: Layers, network: Send): Send {
+  return [tape, cache, batches, fallbacks, limits]
     .filter((layer) => layer !== undefined)
     .reduceRight((next, layer) => layer(next), network);
 }

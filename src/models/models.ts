@@ -3,7 +3,9 @@ import type { Tools, Usage } from "../pipeline.ts";
 import type { ModelCall } from "./calls.ts";
 import { chatModel } from "./chat.ts";
 import { connection } from "./connection.ts";
+import { embeddingBatches } from "./embedding-batches.ts";
 import { embedder } from "./embeddings.ts";
+import { fallbacks } from "./fallbacks.ts";
 import { fetchThrough } from "./fetch.ts";
 import { embedUnknown, type KnownVectors } from "./known-vectors.ts";
 import { type Asker, chain, type Gate, type Layers } from "./layers.ts";
@@ -31,6 +33,8 @@ export type LendOptions = {
   readonly known: KnownVectors;
   /** For whom the models are asked; what is kept for a tenant is kept for this one. */
   readonly asker?: Asker;
+  /** The chat models that it may ask: the first, where that is away the next. Defaults to the configured one. */
+  readonly models?: readonly string[] | undefined;
   /** What each question to a model server waits for, right before it leaves; where it throws, nothing is asked. */
   readonly before?: Gate;
   /** Is told of each answer, before it is read. */
@@ -49,7 +53,7 @@ export function openModels(settings: ModelSettings, layers: Layers = {}): Models
   const embeds = embedder(settings);
   const local = connection(settings) === undefined;
   const served = local ? [] : [settings.chatModel, embeds.model];
-  const send = chain(layers, network(settings.timeoutMs));
+  const send = chain({ ...layers, batches: embeddingBatches, fallbacks }, network(settings.timeoutMs));
   return {
     chatName: local ? undefined : settings.chatModel,
     embeddingName: embeds.model,
@@ -60,15 +64,16 @@ export function openModels(settings: ModelSettings, layers: Layers = {}): Models
         ? 0
         : chatCost(priceOf(prices, settings.chatModel), { in: tokens.in, cached: 0, out: tokens.out }) +
           embeddingCost(priceOf(prices, embeds.model), tokens.embedding),
-    lend: ({ known, asker, before = async () => {}, onCall = () => {} }) => {
+    lend: ({ known, asker, models = [settings.chatModel], before = async () => {}, onCall = () => {} }) => {
+      const [chat = settings.chatModel, ...others] = models;
       const usage = usageRecorder();
       const told = (call: ModelCall) => {
         usage.called(call);
         onCall(call);
       };
-      const fetch = fetchThrough(send, { prices, asker, gate: before, onCall: told });
+      const fetch = fetchThrough(send, { prices, asker, gate: before, fallbacks: others, onCall: told });
       return {
-        model: chatModel(settings, fetch),
+        model: chatModel({ ...settings, chatModel: chat }, fetch),
         embed: embedUnknown(embeds, known, { usage, fetch }),
         usage: usage.total,
       };

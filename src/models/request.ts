@@ -1,7 +1,7 @@
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import { z } from "zod";
 import { sha256 } from "../hash.ts";
-import type { Asker, Gate, ModelRequest } from "./layers.ts";
+import type { ModelRequest } from "./layers.ts";
 
 const Body = z.looseObject({ model: z.string() });
 
@@ -9,7 +9,7 @@ const Body = z.looseObject({ model: z.string() });
 export function requestOf(
   input: Parameters<typeof fetch>[0],
   init: RequestInit | undefined,
-  { asker, gate }: { readonly asker: Asker | undefined; readonly gate: Gate },
+  { asker, gate, fallbacks }: Pick<ModelRequest, "asker" | "gate" | "fallbacks">,
 ): ModelRequest {
   const body = Body.parse(JSON.parse(String(init?.body)));
   const url = input instanceof Request ? input.url : String(input);
@@ -24,6 +24,7 @@ export function requestOf(
     signal: init?.signal ?? undefined,
     asker,
     gate,
+    fallbacks,
   };
 }
 

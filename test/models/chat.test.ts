@@ -209,6 +209,17 @@ describe("an answer that cannot be used", () => {
     ["an answer stopped by a filter", completion({ content: `{"mood":"ca` }, "content_filter")],
   ];
 
+  test.each([
+    ["length", "was cut off at its limit of tokens: let it be longer, or ask for less"],
+    ["content_filter", "content filter stopped the answer: ask in other words"],
+  ])("says what to do where it ended by %s, asked for a shape or not", async (reason, advice) => {
+    const { url } = await serverAnswering(() => completion({ content: `{"mood":"ca` }, reason));
+    const { model } = open(settingsFor(url));
+
+    expect((await thrownBy(read(model))).message).toContain(advice);
+    expect((await thrownBy(model.invoke("Hello?"))).message).toContain(advice);
+  });
+
   test.each(malformed)("raises MODEL_ANSWER_INVALID for %s, and counts what it cost", async (_, answer) => {
     const { url } = await serverAnswering(() => answer);
     const { model, usage } = open(settingsFor(url));

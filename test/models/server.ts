@@ -30,7 +30,13 @@ export const localSettings: ModelSettings = settingsFor("", { apiKey: undefined,
 /** A way to the network that counts what passes, as one attempt is lent it. */
 export function counted(timeoutMs = 5_000): { readonly usage: UsageRecorder; readonly fetch: typeof fetch } {
   const usage = usageRecorder();
-  const asking = { prices: listPrices, asker: undefined, gate: async () => {}, onCall: usage.called };
+  const asking = {
+    prices: listPrices,
+    asker: undefined,
+    gate: async () => {},
+    fallbacks: [],
+    onCall: usage.called,
+  };
   return { usage, fetch: fetchThrough(chain({}, network(timeoutMs)), asking) };
 }
 

@@ -3,6 +3,7 @@ import { type Cause, listCauses } from "../../ledger/causes.ts";
 import { listPaused, type Paused } from "../../ledger/controls.ts";
 import { countOpenRuns, type Tally, tallyRuns } from "../../ledger/read.ts";
 import { type LiveWorker, listWorkers } from "../../ledger/workers.ts";
+import { listModelStates, type ModelState } from "../../models/limits/turns.ts";
 import { countEntities, type TypeCount } from "../../store/entities.ts";
 import { listUnaccepted, type Unaccepted } from "../../versions/recorded.ts";
 import { ago, brief, dollars, print, table } from "../output.ts";
@@ -20,6 +21,7 @@ type Status = {
   readonly workers: readonly LiveWorker[];
   /** Pipelines whose code changed without a new version, as workers last ran it. */
   readonly changed: readonly Unaccepted[];
+  readonly models: readonly ModelState[];
 };
 
 export const command = () =>
@@ -40,7 +42,7 @@ export const command = () =>
           return await showStamps(session, { tenant_id: tenant, pipeline }, json);
         }
         const { pool } = session;
-        const [entities, runs, open, paused, dead_letters, workers, changed] = await Promise.all([
+        const [entities, runs, open, paused, dead_letters, workers, changed, models] = await Promise.all([
           countEntities(pool, tenant),
           tallyRuns(pool, tenant),
           countOpenRuns(pool, { tenant_id: tenant }),
@@ -48,8 +50,9 @@ export const command = () =>
           listCauses(pool, { tenant_id: tenant }),
           listWorkers(pool),
           listUnaccepted(pool),
+          listModelStates(pool),
         ]);
-        const seen = { entities, runs, ...open, paused, dead_letters, workers, changed };
+        const seen = { entities, runs, ...open, paused, dead_letters, workers, changed, models };
         print<Status>({ tenant_id: tenant ?? null, ...seen }, json, asText);
       });
     });
@@ -63,6 +66,7 @@ function asText({
   dead_letters,
   workers,
   changed,
+  models,
 }: Status): string {
   const held = [
     ...(paused.length > 0 ? [pausedText(paused)] : []),
@@ -77,6 +81,7 @@ function asText({
     ),
     table(["pipeline", "runs", "model calls", "embeddings", "reused", "cost"], runs.map(runRow)),
     `${pending} pending, ${running} running, ${workers.length} workers${workers.map(workerText).join("")}`,
+    ...(models.length > 0 ? [models.map(modelText).join("\n")] : []),
     ...held,
     ...(dead_letters.length > 0 ? [deadText(dead_letters)] : []),
   ].join("\n\n");
@@ -97,6 +102,25 @@ function runRow(tally: Tally): readonly (string | number)[] {
 
 function workerText({ worker, seen_at, concurrency }: LiveWorker): string {
   return `\n  ${worker}, ${concurrency} slots, seen ${ago(seen_at)} ago`;
+}
+
+/** How a model takes what is asked of it, on one line. */
+function modelText({
+  model,
+  state,
+  until,
+  calls_per_minute,
+  in_flight,
+  waiting,
+  refusals,
+}: ModelState): string {
+  const said = {
+    open: `fails and is not asked before ${until?.toISOString()}`,
+    paused: `is not asked before ${until?.toISOString()}, as it said`,
+    limited: `is asked up to ${calls_per_minute} times a minute`,
+    free: "is asked without a limit",
+  }[state];
+  return `model ${model} ${said}\n  ${in_flight} under way, ${waiting} waiting, ${refusals} refused so far`;
 }
 
 /** The most lines of what is paused. */
