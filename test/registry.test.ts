@@ -76,6 +76,19 @@ test("keeps another version beside the one that runs, to be found by name and ve
   expect(findPipeline(registry, "moods", 3)).toBeUndefined();
 });
 
+test("lets an enricher wait for another one, and another for that", async () => {
+  const registry = await load(
+    { moods: "./moods.ts:default", arcs: "./arcs.ts:default", plots: "./plots.ts:default" },
+    {
+      "moods.ts": moduleOf("moods"),
+      "arcs.ts": moduleOf("arcs", "moods.enriched"),
+      "plots.ts": moduleOf("plots", "arcs.enriched"),
+    },
+  );
+
+  expect([...registry.keys()]).toEqual(["moods", "arcs", "plots"]);
+});
+
 test("lets a deletion trigger a pipeline that reads whom the text spoke of", async () => {
   const registry = await load(
     { moods: "./moods.ts:default" },
@@ -176,6 +189,50 @@ test.each<[string, unknown, Readonly<Record<string, string>>, readonly string[]]
     { "moods@1": "./moods.ts:default" },
     { "moods.ts": moduleOf("moods") },
     ['"moods@1"', 'an entry "moods" beside it'],
+  ],
+  [
+    "an enricher that there is none of",
+    { moods: "./moods.ts:default", arcs: "./arcs.ts:default" },
+    { "moods.ts": moduleOf("moods"), "arcs.ts": moduleOf("arcs", "mods.enriched") },
+    ['"arcs"', "an enricher (moods, arcs)", "got: mods.enriched", "did you mean moods.enriched?"],
+  ],
+  [
+    "a pipeline that waits for itself",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods", "moods.enriched") },
+    ['"moods"', "because of itself: moods → moods"],
+  ],
+  [
+    "one that waits for all that is enriched, itself too",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods", "entity.enriched") },
+    ["because of itself: moods → moods"],
+  ],
+  [
+    "a cycle over what is stored and what is emitted",
+    { moods: "./moods.ts:default", arcs: "./arcs.ts:default", plots: "./plots.ts:default" },
+    {
+      "moods.ts": moduleOf("moods", "plot.found"),
+      "arcs.ts": moduleOf("arcs", "moods.enriched"),
+      "plots.ts": moduleOf("plots", "arcs.enriched", ["plot.found"]),
+    },
+    ["moods → arcs → plots → moods"],
+  ],
+  [
+    "a cycle that would be one if a version that is tried came to run",
+    { moods: "./moods.ts:default", "moods@2": "./moods-2.ts:default", arcs: "./arcs.ts:default" },
+    {
+      "moods.ts": moduleOf("moods"),
+      "moods-2.ts": moduleOf("moods", "arcs.enriched", [], false, 2),
+      "arcs.ts": moduleOf("arcs", "moods.enriched"),
+    },
+    ["moods → arcs → moods"],
+  ],
+  [
+    "an event that looks like what the runtime tells of an enricher",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": moduleOf("moods", "entity.ingested", ["plots.enriched"]) },
+    ["emits", "got: plots.enriched"],
   ],
   ["an entry without an export", { moods: "./moods.ts" }, {}, ["moods", "path:export"]],
   ["an entry that is no text", { moods: { path: "./moods.ts" } }, {}, ["moods", "langgraph.json"]],

@@ -73,6 +73,34 @@ describe("routes", () => {
   });
 });
 
+describe("what an enricher has stored", () => {
+  const on = "mood.enriched";
+  const stored = (outcome: string, pipeline = "mood") =>
+    event({ event: "entity.enriched", metadata: { pipeline, outcome } });
+
+  test("is told to those that wait for it, and to nobody else", () => {
+    expect(routed(stored("completed"), { on })).toBe(true);
+    expect(routed(stored("completed", "traits"), { on })).toBe(false);
+    expect(routed(event({ event: "entity.ingested" }), { on })).toBe(false);
+  });
+
+  test("may be that it skipped the entity, but not what it rejected, of which nothing is stored", () => {
+    expect(routed(stored("skipped"), { on })).toBe(true);
+    expect(routed(stored("eval_rejected"), { on })).toBe(false);
+  });
+
+  test("is asked for its outcome by a condition", () => {
+    const when = ({ outcome }: Record<string, unknown>) => outcome === "completed";
+    expect(routed(stored("completed"), { on, when })).toBe(true);
+    expect(routed(stored("skipped"), { on, when })).toBe(false);
+  });
+
+  test("is not what another event of that ending tells", () => {
+    expect(routed(stored("completed"), { on: "entity.enriched" })).toBe(true);
+    expect(routed(event({ event: "mood.enriched" }), { on: "mood" })).toBe(false);
+  });
+});
+
 describe("those that an event mentions", () => {
   const mara = { source_type: "character", source_id: randomUUID() } as const;
   const pier = { source_type: "location", source_id: randomUUID() } as const;
