@@ -16,6 +16,9 @@ const isNew = Number(process.versions.node.split(".")[0]) >= 24;
 // Node strips no types below node_modules, so there only the built package runs.
 const isCheckout = existsSync(sources) && !/[\\/]node_modules[\\/]/.test(root);
 
+const tooOld = `loregraph needs Node 24 or newer; this is Node ${process.versions.node}
+       Install it from https://nodejs.org, or for this project alone: npm install --save-dev node@24`;
+
 stopWithNpx();
 if (isCheckout) await runSources();
 else await runBuilt();
@@ -32,7 +35,7 @@ async function runSources() {
 }
 
 async function runBuilt() {
-  if (!isNew) return fail(`loregraph needs Node 24 or newer; this is Node ${process.versions.node}`);
+  if (!isNew) return fail(tooOld);
   await run(built);
 }
 

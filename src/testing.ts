@@ -1,7 +1,7 @@
 /** What the tests of graphs need, as a door of its own: a program that runs pipelines loads none of it. */
-import { readFileSync } from "node:fs";
-import { z } from "zod";
-import { LoregraphError, messageOf } from "./errors.ts";
+import { fileURLToPath } from "node:url";
+import { LoregraphError } from "./errors.ts";
+import { type Example, readExamples as readAll } from "./eval/examples.ts";
 import { openModels } from "./models/models.ts";
 import { Entity, type Pipeline, type Tools } from "./pipeline.ts";
 import { checkedAnswer } from "./worker/answer.ts";
@@ -9,27 +9,18 @@ import { checkedAnswer } from "./worker/answer.ts";
 /** A chat model that answers what it is told to; see its own documentation in `@langchain/core/testing`. */
 export { fakeModel } from "@langchain/core/testing";
 
-/** An input of a graph, and what its answer holds at least. */
-export const Example = z.object({
-  name: z.string(),
-  input: Entity,
-  expected: z.record(z.string(), z.unknown()),
-});
-export type Example = z.infer<typeof Example>;
+export type { Example } from "./eval/examples.ts";
 
-/** Reads `examples.jsonl`, an example a line. Throws INPUT_INVALID, naming the line that is none. */
-export function readExamples(file: URL | string): readonly Example[] {
-  const lines = readFileSync(file, "utf8").split("\n");
-  return lines.flatMap((line, at) => (line.trim() === "" ? [] : [readExample(line, `${file}:${at + 1}`)]));
-}
-
-function readExample(line: string, where: string): Example {
-  try {
-    return Example.parse(JSON.parse(line));
-  } catch (cause) {
-    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
-    throw new LoregraphError("INPUT_INVALID", `${where}: expected an example, got: ${why}`, { cause });
-  }
+/**
+ * Reads the `examples.jsonl` of a graph, an example a line, as `loregraph eval` does. Throws INPUT_INVALID, naming the
+ * line that is none.
+ */
+export async function readExamples(file: URL | string, pipeline: Pipeline): Promise<readonly Example[]> {
+  const path = file instanceof URL ? fileURLToPath(file) : file;
+  const { examples, rejected } = await readAll(path, { pipeline });
+  const [first] = rejected;
+  if (first) throw new LoregraphError("INPUT_INVALID", `${path}:${first.line}: ${first.reason}`);
+  return examples;
 }
 
 /**

@@ -215,7 +215,7 @@ const rooms: Readonly<Record<string, Room>> = {
       "src/triggers.ts",
     ],
   },
-  "src/testing.ts": { mayImport: [...contract, "src/models", "src/worker"] },
+  "src/testing.ts": { mayImport: [...contract, "src/eval", "src/models", "src/worker"] },
   "src/cli": { mayImport: ["src", "checkpoints"] },
   "src/index.ts": { mayImport: ["src", "checkpoints"] },
 };

@@ -17,13 +17,8 @@ export function templateFiles(pipeline: NewPipeline, runtime: Runtime): Readonly
 
   function filled(name: string, text: string): string {
     if (name === "pipeline.ts") return withImports(withTrigger(text, pipeline), runtime);
-    if (name === "examples.jsonl") return text.replaceAll('"source_type": "scene"', exampleType(pipeline));
     return withImports(text, runtime);
   }
-}
-
-function exampleType({ types: [type = "scene"] }: NewPipeline): string {
-  return `"source_type": "${type}"`;
 }
 
 const templateName = 'name: "template"';

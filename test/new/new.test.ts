@@ -82,7 +82,7 @@ describe("in this repository", () => {
     expect(await npx(root, "vitest", "run", "graphs/scene-weather")).toMatch(/Tests\s+5 passed/);
     await npx(root, "tsc");
     await npx(root, "biome", "ci", "--vcs-enabled=false", "graphs/scene-weather");
-  }, 240_000);
+  }, 600_000);
 
   test("adds its line to langgraph.json and leaves every other character as it was", async () => {
     const root = await ownCheckout();

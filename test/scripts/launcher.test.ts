@@ -110,6 +110,7 @@ test("asks for a newer Node where the published package finds an old one", async
   const launched = launch([], "22.4.0");
   expect(await launched.finish()).toEqual({ code: 1, signal: null });
   await expect(launched.line()).rejects.toThrow("loregraph needs Node 24 or newer; this is Node 22.4.0");
+  expect(launched.errors()).toContain("npm install --save-dev node@24");
 });
 
 test("runs the built file, not the sources, below another project's node_modules", async () => {

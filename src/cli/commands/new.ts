@@ -4,6 +4,9 @@ import { type Created, newPipeline } from "../../new/new.ts";
 import { print } from "../output.ts";
 import { list, newCommand } from "../program.ts";
 
+/** What holds the text of a story: an imported novel has it in content blocks, other sources in scenes. */
+const prose: readonly string[] = ["scene", "beat", "content_block"];
+
 export const command = () =>
   newCommand(
     "new",
@@ -12,7 +15,7 @@ export const command = () =>
   )
     .argument("<name>", "lower-case letters, digits and hyphens")
     .option("--on <event>", "the event that triggers it", "entity.ingested")
-    .option("--types <types>", "the source types it runs on, separated by commas", list("--types"), ["scene"])
+    .option("--types <types>", "the source types it runs on, separated by commas", list("--types"), prose)
     .action(async (name, { on, types, json }) => {
       print(await newPipeline({ name, on, types }, readConfig().graphs), json, asText);
     });

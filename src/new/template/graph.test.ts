@@ -3,7 +3,7 @@ import { answerOf, fakeModel, readExamples } from "../../testing.ts";
 import pipeline from "./pipeline.ts";
 import { Answer } from "./schema.ts";
 
-const examples = readExamples(new URL("examples.jsonl", import.meta.url));
+const examples = await readExamples(new URL("examples.jsonl", import.meta.url), pipeline);
 const entity =
   examples.find(({ input }) => input.text !== "")?.input ?? expect.fail("every example is empty");
 
