@@ -49,6 +49,17 @@ export const errorCodes = {
     retry: false,
     solve: "List the event under `emits` in the pipeline's definition.",
   },
+  GRAPH_ENDLESS: {
+    status: 422,
+    retry: false,
+    solve: "Give the loop a way out: a conditional edge to END, or a count in the state. Then redrive.",
+  },
+  WORKERS_LOST: {
+    status: 500,
+    retry: false,
+    solve:
+      "Look for a loop without an await in its graph, which blocks the whole worker, or for what takes all memory; then redrive.",
+  },
   GRAPH_FAILED: {
     status: 500,
     retry: true,

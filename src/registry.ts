@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { visit } from "jsonc-parser";
 import { z } from "zod";
 import { LoregraphError, messageOf } from "./errors.ts";
 import { codeOf } from "./fingerprint.ts";
@@ -115,18 +116,36 @@ function ownRegistry(): string {
 
 function readEntries(file: string): Readonly<Record<string, string>> {
   try {
-    return File.parse(JSON.parse(readFileSync(file, "utf8"))).graphs;
+    const text = readFileSync(file, "utf8");
+    const { graphs } = File.parse(JSON.parse(text));
+    assertNamedOnce(text);
+    return graphs;
   } catch (cause) {
     const why = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
     throw new LoregraphError("REGISTRY_INVALID", `cannot read ${file}: ${why}`, { cause });
   }
 }
 
+/** JSON lets the last of two equal keys win: a pipeline would be gone without anybody being told. */
+function assertNamedOnce(text: string): void {
+  const lines = new Map<string, number>();
+  visit(text, {
+    onObjectProperty(name, _offset, _length, line, _column, path) {
+      if (path().join() !== "graphs") return;
+      const first = lines.get(name);
+      if (first !== undefined) throw new Error(`lines ${first} and ${line + 1} both name a pipeline ${name}`);
+      lines.set(name, line + 1);
+    },
+  });
+}
+
 async function loadPipeline(file: string, name: string, target: string): Promise<Pipeline> {
   const [path = "", symbol = ""] = target.split(":");
   const module = resolve(dirname(file), path);
   if (!existsSync(module)) throw invalid(file, name, `names ${path}, which does not exist`);
-  const exported: unknown = (await importModule(file, name, module))[symbol];
+  const exports = await importModule(file, name, module);
+  const exported = exports[symbol];
+  if (!(symbol in exports)) throw invalid(file, name, noExport(path, symbol, Object.keys(exports)));
   if (!isPipeline(exported)) throw invalid(file, name, `expected ${target} to be made by definePipeline`);
   assertNamed(file, name, exported);
   return { ...exported, code: codeOf(module) };
@@ -150,12 +169,41 @@ function assertOtherVersion(file: string, registry: Registry, { name, version, k
     throw invalid(file, entry, "expected an enricher: only those are tried on a share");
 }
 
+function noExport(path: string, symbol: string, exports: readonly string[]): string {
+  const there = exports.length > 0 ? exports.join(", ") : "nothing";
+  return `expected ${path} to export ${symbol}, made by definePipeline; it exports ${there}`;
+}
+
 async function importModule(file: string, name: string, module: string): Promise<Record<string, unknown>> {
   try {
     return await import(pathToFileURL(module).href);
   } catch (cause) {
-    throw invalid(file, name, `${module} cannot be loaded: ${messageOf(cause)}`, cause);
+    throw invalid(file, name, `cannot be loaded: ${placeOf(cause) ?? module}: ${messageOf(cause)}`, cause);
   }
+}
+
+const place = /(?:^|[\s(])(?:file:\/\/)?((?:\/|[A-Za-z]:)[^\s():]+\.[cm]?[jt]s):(\d+)/m;
+const missing = /^Cannot find (?:module|package) '([^']+)' imported from (\S+)/;
+
+/** The file and line that an import failed at, where Node tells it or the file does. */
+function placeOf(cause: unknown): string | undefined {
+  if (!(cause instanceof Error)) return undefined;
+  const [, target, importer] = missing.exec(cause.message) ?? [];
+  if (target && importer) return `${importer}:${lineOf(importer, basename(target))}`;
+  const [, file, line] = place.exec(cause.stack ?? "") ?? [];
+  return file && `${file}:${line}`;
+}
+
+/** The first line that names a module, from 1 on; the first of all where it cannot be told. */
+function lineOf(file: string, module: string): number {
+  if (!existsSync(file)) return 1;
+  const lines = readFileSync(file, "utf8").split("\n");
+  return (
+    Math.max(
+      0,
+      lines.findIndex((line) => line.includes(module)),
+    ) + 1
+  );
 }
 
 function isPipeline(value: unknown): value is Pipeline {

@@ -112,20 +112,47 @@ test.each<[string, unknown, Readonly<Record<string, string>>, readonly string[]]
   [
     "a module that cannot be parsed",
     { moods: "./moods.ts:default" },
-    { "moods.ts": "export default {" },
-    ['"moods"', "cannot be loaded"],
+    { "moods.ts": "const one = 1;\nexport default {" },
+    ['"moods"', "cannot be loaded", "/moods.ts:2: "],
   ],
   [
     "a module that throws",
     { moods: "./moods.ts:default" },
-    { "moods.ts": 'throw new Error("on import")' },
-    ['"moods"', "on import"],
+    { "moods.ts": '\nthrow new Error("on import")' },
+    ['"moods"', "on import", "/moods.ts:2: "],
+  ],
+  [
+    "a module that imports what is not there",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": 'export const one = 1;\n\nimport "./gone.ts";' },
+    ['"moods"', "/moods.ts:3: ", "gone.ts"],
+  ],
+  [
+    "a module that imports a package that is not there",
+    { moods: "./moods.ts:default" },
+    { "moods.ts": 'import "no-such-package";' },
+    ['"moods"', "/moods.ts:1: ", "no-such-package"],
+  ],
+  [
+    "a module that imports what another does not export",
+    { moods: "./moods.ts:default" },
+    {
+      "moods.ts": 'import { two } from "./other.ts";\nexport default two;',
+      "other.ts": "export const one = 1;",
+    },
+    ['"moods"', "/moods.ts:1", "'two'"],
+  ],
+  [
+    "two pipelines of one name",
+    '{\n  "graphs": {\n    "moods": "./a.ts:default",\n    "moods": "./b.ts:default"\n  }\n}',
+    {},
+    ["lines 3 and 4 both name a pipeline moods"],
   ],
   [
     "an export that is missing",
     { moods: "./moods.ts:pipeline" },
     { "moods.ts": moduleOf("moods") },
-    ['"moods"', "./moods.ts:pipeline", "definePipeline"],
+    ['"moods"', "expected ./moods.ts to export pipeline", "it exports default, other"],
   ],
   [
     "an export that is no pipeline",

@@ -16,9 +16,15 @@ export async function reapExpired(db: Db): Promise<readonly Reaped[]> {
   return await many(db, Reaped, reapSql);
 }
 
+/** A run that is still running when its attempts are spent is likely what its workers die of. */
+const lost = `'its last attempt, ' || run.attempt || ' of ' || run.max_attempts
+      || ', ended as its worker fell silent: ' || expired.message`;
+
 const reapSql = `
   with expired as (
-    select tenant_id, id, 'the worker ' || worker || ' was not heard of before its lease expired' as message
+    select tenant_id, id,
+      'the worker ' || worker || ' was not heard of before its lease expired' as message,
+      graph_started_at is not null and attempt >= max_attempts and cancel_requested_at is null as spent
     from pipeline_runs
     where status = 'running' and lease_expires_at < now()
     order by lease_expires_at
@@ -26,10 +32,10 @@ const reapSql = `
     for update skip locked
   )
   update pipeline_runs run set
-    ${afterwards("(run.graph_started_at is not null and run.attempt >= run.max_attempts)")},
+    ${afterwards("expired.spent")},
     run_after     = now(),
-    error_code    = 'LEASE_EXPIRED',
-    error_message = expired.message,
+    error_code    = case when expired.spent then 'WORKERS_LOST' else 'LEASE_EXPIRED' end,
+    error_message = case when expired.spent then ${lost} else expired.message end,
     errors        = ${withError("'LEASE_EXPIRED'", "expired.message")},
     ${unleased}
   from expired

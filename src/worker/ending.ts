@@ -39,7 +39,7 @@ export class Stop extends Error {
 
 /** The ending that an error means, once it is known whether the attempt was told to stop. */
 export function endingOf(error: unknown, signal: AbortSignal): GraphEnding {
-  if (signal.aborted && signal.reason instanceof Stop) return endingOfStop(signal.reason);
+  if (signal.aborted && signal.reason instanceof Stop) return endingOfStop(signal.reason, error);
   const known = asLoregraphError(error);
   if (known.code === "LEASE_LOST") return { kind: "lost" };
   if (!errorCodes[known.code].retry) return { kind: "hopeless", error: known };
@@ -49,7 +49,7 @@ export function endingOf(error: unknown, signal: AbortSignal): GraphEnding {
 /** Waiting for a provider or for the database is nobody's failure. */
 const costsNoAttempt: readonly ErrorCode[] = ["RATE_LIMITED", "MODEL_UNREACHABLE", "DATABASE_UNAVAILABLE"];
 
-function endingOfStop({ why }: Stop): GraphEnding {
+function endingOfStop({ why }: Stop, error: unknown): GraphEnding {
   switch (why) {
     case "cancelled":
       return { kind: "cancelled", reason: "cancelled on request" };
@@ -58,12 +58,14 @@ function endingOfStop({ why }: Stop): GraphEnding {
     case "lease lost":
       return { kind: "lost" };
     case "timed out":
-      return {
-        kind: "retry",
-        error: new LoregraphError("ATTEMPT_TIMEOUT", "the graph did not end within its pipeline's timeout"),
-        counts: true,
-      };
+      return { kind: "retry", error: timeOutIn(error), counts: true };
   }
+}
+
+/** Where the graph was told to stop, its error names the node that had not ended. */
+function timeOutIn(error: unknown): LoregraphError {
+  if (error instanceof LoregraphError && error.code === "ATTEMPT_TIMEOUT") return error;
+  return new LoregraphError("ATTEMPT_TIMEOUT", "the graph did not end within its pipeline's timeout");
 }
 
 function asLoregraphError(error: unknown): LoregraphError {

@@ -3,8 +3,9 @@ import type { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
 import { LoregraphError } from "../errors.ts";
 import { within } from "../pause.ts";
 import type { Entity, Pipeline, Tools } from "../pipeline.ts";
-import { answerInvalid, checkedAnswer } from "./answer.ts";
+import { checkedAnswer } from "./answer.ts";
 import { Stop } from "./ending.ts";
+import { explained, mostSteps } from "./explain.ts";
 
 export type Invocation = {
   readonly pipeline: Pipeline;
@@ -30,21 +31,25 @@ export type Result =
  * A later attempt goes on after the last finished step; one whose graph had already finished gets the same answer
  * without running it. Where the checkpoint was made by another stamp (pipeline version, model, prompts or input), it
  * is dropped and the graph starts over. The answer is checked against the promised schema, ANSWER_INVALID, and its
- * events against those that are announced, EVENT_UNKNOWN. Then its checkpoints go too.
+ * events against those that are announced, EVENT_UNKNOWN; a graph that loops without end is GRAPH_ENDLESS. Then its checkpoints go too.
  */
 export async function invokeGraph(invocation: Invocation): Promise<Result> {
   try {
     return await resumeOrRun(invocation);
-  } catch (error) {
+  } catch (cause) {
+    const error = await explained(invocation, cause);
     if (isRefused(error)) await invocation.saver.deleteThread();
     else await saveFinished(invocation);
     throw error;
   }
 }
 
-/** The next attempt would only answer the same. */
+/** The next attempt would only do the same. */
 function isRefused(error: unknown): boolean {
-  return error instanceof LoregraphError && ["ANSWER_INVALID", "EVENT_UNKNOWN"].includes(error.code);
+  return (
+    error instanceof LoregraphError &&
+    ["ANSWER_INVALID", "EVENT_UNKNOWN", "GRAPH_ENDLESS"].includes(error.code)
+  );
 }
 
 /** How long an attempt that was told to stop may take to save what it had finished, in milliseconds. */
@@ -69,11 +74,10 @@ async function resumeOrRun(invocation: Invocation): Promise<Result> {
   const config = {
     configurable: { thread_id },
     durability: pipeline.checkpoints.durability,
-    recursionLimit: 1_000,
+    recursionLimit: mostSteps,
     signal,
   };
-  const work = invokeNamingNode(graph.invoke(saved ? null : entity, config), pipeline);
-  const values = await untilAborted(work, signal);
+  const values = await untilAborted(graph.invoke(saved ? null : entity, config), signal);
   const question = questionIn(values);
   if (question === undefined) return { kind: "answered", answer: checkedAnswer(pipeline, values) };
   await untilAborted(saver.flush(), signal);
@@ -95,17 +99,6 @@ async function resumePoint(
   }
   // Not `next`: it leaves out the steps whose answers were saved, though no checkpoint holds these yet.
   return state.tasks.length === 0 ? { kind: "finished", values: state.values } : { kind: "unfinished" };
-}
-
-/** LangGraph checks a node's input, not its answer: a bad answer surfaces as a bare zod error at the next node. */
-async function invokeNamingNode(work: Promise<unknown>, pipeline: Pipeline): Promise<unknown> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof z.core.$ZodError)
-      throw answerInvalid(pipeline, "a node answered what the next one cannot read", error);
-    throw error;
-  }
 }
 
 const Interrupted = z.object({ __interrupt__: z.array(z.object({ value: z.unknown() })).min(1) });

@@ -68,7 +68,7 @@ const queries = {
     select run, pipeline, was, became, error_code, holder, pid, lease_expired
     from chaos.transitions
     where was = 'running' and not chaos.is_of(holder, pid)
-      and not (error_code = 'LEASE_EXPIRED' and lease_expired and became <> 'success')`,
+      and not (error_code in ('LEASE_EXPIRED', 'WORKERS_LOST') and lease_expired and became <> 'success')`,
   "who lost a lease renews nothing and writes no checkpoint": "select * from chaos.strays",
   "caps hold": `
     select run, tenant_id, pipeline, tenant_running, tenant_cap, pipeline_running, pipeline_cap
