@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { visit } from "jsonc-parser";
 import { z } from "zod";
+import { placeOf } from "./code-place.ts";
 import { LoregraphError, messageOf } from "./errors.ts";
 import { codeOf } from "./fingerprint.ts";
 import { readTriedName, triedName } from "./ledger/tried.ts";
@@ -180,30 +181,6 @@ async function importModule(file: string, name: string, module: string): Promise
   } catch (cause) {
     throw invalid(file, name, `cannot be loaded: ${placeOf(cause) ?? module}: ${messageOf(cause)}`, cause);
   }
-}
-
-const place = /(?:^|[\s(])(?:file:\/\/)?((?:\/|[A-Za-z]:)[^\s():]+\.[cm]?[jt]s):(\d+)/m;
-const missing = /^Cannot find (?:module|package) '([^']+)' imported from (\S+)/;
-
-/** The file and line that an import failed at, where Node tells it or the file does. */
-function placeOf(cause: unknown): string | undefined {
-  if (!(cause instanceof Error)) return undefined;
-  const [, target, importer] = missing.exec(cause.message) ?? [];
-  if (target && importer) return `${importer}:${lineOf(importer, basename(target))}`;
-  const [, file, line] = place.exec(cause.stack ?? "") ?? [];
-  return file && `${file}:${line}`;
-}
-
-/** The first line that names a module, from 1 on; the first of all where it cannot be told. */
-function lineOf(file: string, module: string): number {
-  if (!existsSync(file)) return 1;
-  const lines = readFileSync(file, "utf8").split("\n");
-  return (
-    Math.max(
-      0,
-      lines.findIndex((line) => line.includes(module)),
-    ) + 1
-  );
 }
 
 function isPipeline(value: unknown): value is Pipeline {

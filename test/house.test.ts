@@ -46,9 +46,16 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/postgres": { mayImport: [...contract, "src/db.ts", "src/config.ts", "src/own-file.ts"] },
   checkpoints: { mayImport: [...contract, "src/db.ts"] },
   "src/fingerprint.ts": { mayImport: contract },
+  "src/code-place.ts": { mayImport: [] },
   "src/triggers.ts": { mayImport: [...contract, "src/sources"] },
   "src/registry.ts": {
-    mayImport: [...contract, "src/fingerprint.ts", "src/ledger/tried.ts", "src/triggers.ts"],
+    mayImport: [
+      ...contract,
+      "src/code-place.ts",
+      "src/fingerprint.ts",
+      "src/ledger/tried.ts",
+      "src/triggers.ts",
+    ],
   },
   "src/router.ts": { mayImport: [...contract, "src/ledger/tried.ts"], mayImportTypes: ["src/ledger"] },
 
