@@ -43,7 +43,7 @@ export class Retention {
   async deleteOld(db: Db, walk: Walk = {}): Promise<number> {
     let deleted = 0;
     for (const group of this.#groups) deleted += await this.#walk(db, group, walk);
-    return deleted;
+    return deleted + (await deleteExpiredForks(db, walk));
   }
 
   async #walk(db: Db, group: Group, { limit = 1_000, signal }: Walk): Promise<number> {
@@ -59,6 +59,38 @@ export class Retention {
     return deleted;
   }
 }
+
+/** Deletes the checkpoints of forks whose time is over; one that was never promoted is then past promoting. */
+async function deleteExpiredForks(db: Db, { limit = 1_000, signal }: Walk): Promise<number> {
+  let deleted = 0;
+  while (!signal?.aborted) {
+    const page = await one(db, ForkPage, deleteForksSql, [limit]);
+    deleted += page.checkpoints;
+    if (page.forks < limit) break;
+  }
+  return deleted;
+}
+
+const ForkPage = z.object({ forks: z.coerce.number(), checkpoints: z.coerce.number() });
+
+// One that is being promoted is left for the next walk.
+const deleteForksSql = `
+  with due as materialized (
+    select tenant_id, id, id::text as thread_id from forks
+    where expires_at < now()
+    order by expires_at
+    limit $1
+    for update skip locked
+  ),
+  blobs as (delete from checkpoint_blobs where thread_id = any (array(select thread_id from due))),
+  writes as (delete from checkpoint_writes where thread_id = any (array(select thread_id from due))),
+  deleted as (delete from checkpoints where thread_id = any (array(select thread_id from due)) returning thread_id),
+  ended as (
+    update forks set expires_at = null, status = case forks.status when 'open' then 'expired' else forks.status end
+    from due
+    where forks.tenant_id = due.tenant_id and forks.id = due.id
+  )
+  select (select count(*) from due) as forks, (select count(*) from deleted) as checkpoints`;
 
 /** `upto` is text: a Date would lose its microseconds, and the next page begin before it. */
 const Page = z.object({

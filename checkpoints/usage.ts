@@ -5,8 +5,10 @@ import { type Keeping, unknownKeepHours } from "./retention.ts";
 const count = z.coerce.number();
 
 const Usage = z.object({
-  /** Threads that have checkpoints. */
+  /** Threads that have checkpoints, those of forks among them. */
   runs: count,
+  /** Of those, forks. */
+  forks: count,
   checkpoints: count,
   /** Values of channels. */
   blobs: count,
@@ -36,7 +38,7 @@ export async function usageByPipeline(
   return await many(db, PipelineUsage, byPipelineSql, keepingColumns(pipelines));
 }
 
-const RunUsage = Usage.omit({ runs: true }).extend({
+const RunUsage = Usage.omit({ runs: true, forks: true }).extend({
   thread_id: z.string(),
   pipeline: z.string().nullable(),
   status: z.string().nullable(),
@@ -84,18 +86,22 @@ const threads = `
     group by thread_id
   ),
   owned as (
-    select thread.*, run.pipeline, run.status, run.finished_at,
-      case when run.status in ('success', 'cancelled') then
-        run.finished_at + coalesce(keep.hours, $3) * interval '1 hour'
+    select thread.*, coalesce(run.pipeline, fork.pipeline) as pipeline, fork.id is not null as is_fork,
+      case when fork.id is null then run.status else 'fork' end as status, run.finished_at,
+      case
+        when fork.id is not null then fork.expires_at
+        when run.status in ('success', 'cancelled') then
+          run.finished_at + coalesce(keep.hours, $3) * interval '1 hour'
       end as due_at
     from thread
     left join pipeline_runs run on run.id::text = thread.thread_id
+    left join forks fork on fork.id::text = thread.thread_id
     left join unnest($1::text[], $2::double precision[]) as keep (pipeline, hours) on keep.pipeline = run.pipeline
   )`;
 
 const byPipelineSql = `
   with ${threads}
-  select pipeline, count(*) as runs, sum(checkpoints) as checkpoints, sum(blobs) as blobs, sum(writes) as writes,
+  select pipeline, count(*) as runs, count(*) filter (where is_fork) as forks, sum(checkpoints) as checkpoints, sum(blobs) as blobs, sum(writes) as writes,
     sum(bytes) as bytes,
     coalesce(sum(bytes) filter (where due_at < now()), 0) as due_bytes,
     coalesce(sum(bytes) filter (where due_at >= now()), 0) as kept_bytes,

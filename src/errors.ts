@@ -168,6 +168,11 @@ export const errorCodes = {
     retry: false,
     solve: "Name a checkpoint of the thread's history; `checkpoints.keepHours` says how long they are kept.",
   },
+  FORK_REFUSED: {
+    status: 409,
+    retry: false,
+    solve: "Do what the message says, or run the entity again and fork that run.",
+  },
   MODEL_ANSWER_INVALID: {
     status: 502,
     retry: true,

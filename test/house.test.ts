@@ -195,11 +195,24 @@ const rooms: Readonly<Record<string, Room>> = {
     ],
     mayImportTypes: ["src/config.ts", "src/telemetry"],
   },
+  "src/forks": {
+    mayImport: [
+      ...contract,
+      "checkpoints",
+      "src/db.ts",
+      "src/ledger",
+      "src/registry.ts",
+      "src/store",
+      "src/worker",
+    ],
+    mayImportTypes: ["src/models"],
+  },
   "src/studio-server": {
     mayImport: [
       ...contract,
       "checkpoints",
       "src/db.ts",
+      "src/forks",
       "src/http",
       "src/ledger",
       "src/models",

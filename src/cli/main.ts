@@ -83,6 +83,10 @@ const commands = {
     summary: "open runs in LangGraph Studio or its SDK",
     load: () => import("./commands/studio.ts"),
   },
+  fork: {
+    summary: "list, show, promote or drop forks that were made in Studio",
+    load: () => import("./commands/fork.ts"),
+  },
   keys: { summary: "make, list or revoke keys of the HTTP API", load: () => import("./commands/keys.ts") },
   db: { summary: "start, stop, open or reset the database", load: () => import("./commands/db.ts") },
   migrate: {

@@ -20,7 +20,12 @@ export const RunThread = Run.pick({
   created_at: true,
   started_at: true,
   finished_at: true,
-}).extend({ prompt_hash: z.string().nullable(), input_hash: z.string().nullable() });
+}).extend({
+  prompt_hash: z.string().nullable(),
+  input_hash: z.string().nullable(),
+  /** Of the code of its graph; null where nobody noted it. */
+  fingerprint: z.string().nullable(),
+});
 export type RunThread = z.infer<typeof RunThread>;
 
 /** A graph's run by its id alone, of the tenant where one is named; undefined where there is none. */

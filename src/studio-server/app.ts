@@ -2,12 +2,14 @@ import { randomUUID } from "node:crypto";
 import fastify, { type FastifyBaseLogger, LogController } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import { LoregraphError } from "../errors.ts";
+import type { ForkContext } from "../forks/make.ts";
 import { readJsonAlone } from "../http/body.ts";
 import { heedRequests, judgeHeads, limitPipelines } from "../http/malformed.ts";
 import { sendProblem } from "../http/problem.ts";
 import type { App } from "../http/services.ts";
 import { assistantRoutes } from "./assistants.ts";
 import { admitPages, requireStudioKey, withoutKey } from "./door.ts";
+import { forkRoutes } from "./forks.ts";
 import { refuseForking, refuseMaking } from "./refusals.ts";
 import type { StudioServices } from "./services.ts";
 import { threadRoutes } from "./threads.ts";
@@ -17,6 +19,8 @@ export type StudioSettings = {
   readonly key: string;
   readonly maxBodyBytes: number;
   readonly version: string;
+  /** What makes and runs forks, and in whose name. Absent: they are refused. */
+  readonly forks?: { readonly context: ForkContext; readonly by: string } | undefined;
 };
 
 /** How long a request may take to arrive, in milliseconds. */
@@ -49,9 +53,11 @@ export function openStudio(services: StudioServices, settings: StudioSettings): 
   app.get("/ok", async () => ({ ok: true }));
   app.get("/info", async () => infoOf(settings));
   assistantRoutes(app, services);
-  threadRoutes(app, services);
+  const { forks } = settings;
+  const forkRuns = forks && forkRoutes(app, services, forks.context, forks.by);
+  threadRoutes(app, services, forkRuns);
   refuseMaking(app);
-  refuseForking(app);
+  if (!forks) refuseForking(app);
   closeInTime(app);
   return app;
 }

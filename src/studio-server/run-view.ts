@@ -1,3 +1,4 @@
+import type { Fork } from "../forks/fork.ts";
 import type { Status } from "../ledger/states.ts";
 import type { RunThread } from "../ledger/threads.ts";
 import { assistantIdOf } from "./assistants.ts";
@@ -28,3 +29,25 @@ export function viewRun(run: RunThread) {
     multitask_strategy: "reject",
   };
 }
+
+/** A run of a fork, which the ledger does not know. */
+export function viewForkRun({ run_id, fork, status, created_at, updated_at }: ForkRun) {
+  return {
+    run_id,
+    thread_id: fork.id,
+    assistant_id: assistantIdOf(fork.pipeline),
+    created_at: created_at.toISOString(),
+    updated_at: updated_at.toISOString(),
+    status,
+    metadata: { tenant_id: fork.tenant_id, pipeline: fork.pipeline, fork_of: fork.run_id },
+    multitask_strategy: "reject",
+  };
+}
+
+export type ForkRun = {
+  readonly run_id: string;
+  readonly fork: Fork;
+  readonly status: WireRunStatus;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+};

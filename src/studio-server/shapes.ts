@@ -5,11 +5,13 @@ export const OfThread = z.object({ thread_id: z.guid() });
 
 export const Checkpoint = z
   .looseObject({
+    thread_id: z.guid().nullish(),
     checkpoint_ns: z.string().max(2_000).nullish(),
     checkpoint_id: z.string().max(100).nullish(),
     checkpoint_map: z.record(z.string().max(2_000), z.string().max(100)).nullish(),
   })
-  .transform(({ checkpoint_ns, checkpoint_id, checkpoint_map }) => ({
+  .transform(({ thread_id, checkpoint_ns, checkpoint_id, checkpoint_map }) => ({
+    thread_id: thread_id ?? undefined,
     checkpoint_ns: checkpoint_ns ?? undefined,
     checkpoint_id: checkpoint_id ?? undefined,
     checkpoint_map: checkpoint_map ?? undefined,
@@ -26,6 +28,11 @@ export function placeOf({
   readonly checkpoint?: z.infer<typeof Checkpoint> | null | undefined;
   readonly checkpoint_id?: string | null | undefined;
 }): z.infer<typeof Checkpoint> {
-  const none = { checkpoint_ns: undefined, checkpoint_id: undefined, checkpoint_map: undefined };
+  const none = {
+    thread_id: undefined,
+    checkpoint_ns: undefined,
+    checkpoint_id: undefined,
+    checkpoint_map: undefined,
+  };
   return checkpoint ?? { ...none, checkpoint_id: checkpoint_id ?? undefined };
 }

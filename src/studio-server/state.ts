@@ -9,6 +9,8 @@ import { type WireState, wireCheckpoint, wireState, wireValue } from "./wire.ts"
 
 /** A place in a thread as clients name it; without a checkpoint's id, the newest. */
 export type Place = {
+  /** Where it names another thread than the one that is asked for, as it does after a fork. */
+  readonly thread_id?: string | undefined;
   readonly checkpoint_ns?: string | undefined;
   readonly checkpoint_id?: string | undefined;
   readonly checkpoint_map?: Readonly<Record<string, string>> | undefined;
@@ -30,9 +32,9 @@ export async function readState(
 }
 
 /** A run's last steps are not saved where its own commit makes that superfluous: then only the ledger knows its end. */
-function endIsMissing({ run }: Thread, place: Place, { next, tasks }: WireState): boolean {
+function endIsMissing({ run, fork }: Thread, place: Place, { next, tasks }: WireState): boolean {
   const newest = place.checkpoint_id === undefined && (place.checkpoint_ns ?? "") === "";
-  return newest && run.status === "success" && next.length + tasks.length > 0;
+  return newest && fork === undefined && run.status === "success" && next.length + tasks.length > 0;
 }
 
 async function stateAt(
@@ -94,7 +96,10 @@ async function* history(
   for await (const snapshot of graph.getStateHistory(config, options)) yield wireState(snapshot);
 }
 
-function configAt({ thread_id }: Pick<Thread, "thread_id">, { checkpoint_ns = "", ...place }: Place) {
+export function configAt(
+  { thread_id }: Pick<Thread, "thread_id">,
+  { checkpoint_ns = "", thread_id: _, ...place }: Place,
+) {
   const named = Object.entries(place).filter(([, value]) => value !== undefined);
   return { configurable: { thread_id, checkpoint_ns, ...Object.fromEntries(named) } };
 }

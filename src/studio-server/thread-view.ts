@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Fork } from "../forks/fork.ts";
 import type { Status } from "../ledger/states.ts";
 import type { RunThread } from "../ledger/threads.ts";
 import { assistantIdOf } from "./assistants.ts";
@@ -24,19 +25,34 @@ export function statusesOf(status: ThreadStatus): readonly Status[] {
 }
 
 /** A thread as LangGraph's clients read it; its values and interrupts where its state is given. */
-export function viewThread({ thread_id, run }: Thread, state: WireState | undefined) {
+export function viewThread(thread: Thread, state: WireState | undefined) {
+  const { thread_id, run, fork } = thread;
   const changed = (run.finished_at ?? run.started_at ?? run.created_at).toISOString();
+  const interrupts = state === undefined ? {} : interruptsOf(state);
   return {
     thread_id,
-    created_at: run.created_at.toISOString(),
-    updated_at: changed,
+    created_at: (fork ?? run).created_at.toISOString(),
+    updated_at: state?.created_at ?? (fork?.created_at.toISOString() || changed),
     state_updated_at: state?.created_at ?? changed,
-    metadata: metadataOf(run),
-    status: statuses[run.status],
+    metadata: fork ? { ...metadataOf(run), ...metadataOfFork(fork) } : metadataOf(run),
+    status: fork ? (Object.keys(interrupts).length > 0 ? "interrupted" : "idle") : statuses[run.status],
     config: {},
     values: state?.values ?? null,
-    interrupts: state === undefined ? {} : interruptsOf(state),
-    error: run.error_code === null ? null : { error: run.error_code, message: run.error_message },
+    interrupts,
+    error: fork || run.error_code === null ? null : { error: run.error_code, message: run.error_message },
+  };
+}
+
+function metadataOfFork({ run_id, checkpoint_id, status, made_by, promoted_run_id, expires_at }: Fork) {
+  return {
+    kind: "fork",
+    run_id,
+    checkpoint_id,
+    status,
+    outcome: null,
+    made_by,
+    promoted_run_id,
+    expires_at: expires_at?.toISOString() ?? null,
   };
 }
 

@@ -2,12 +2,13 @@ import { z } from "zod";
 import { LoregraphError } from "../errors.ts";
 import type { App } from "../http/services.ts";
 import { listRunThreads } from "../ledger/threads.ts";
+import type { ForkRuns } from "./fork-runs.ts";
 import { pageHeaders } from "./page.ts";
-import { viewRun } from "./run-view.ts";
+import { viewForkRun, viewRun } from "./run-view.ts";
 import type { StudioServices } from "./services.ts";
 import { Checkpoint, Limit, Offset, OfThread, placeOf } from "./shapes.ts";
 import { type Place, readHistory, readState } from "./state.ts";
-import { findThread, threadOf } from "./thread.ts";
+import { findThread, type Thread, threadOf } from "./thread.ts";
 import { statusesOf, ThreadStatus, viewThread } from "./thread-view.ts";
 
 const Search = z.looseObject({
@@ -41,7 +42,7 @@ const History = z.looseObject({
 });
 
 /** Runs as the threads of LangGraph's protocol: what they are about, their states, their history. */
-export function threadRoutes(app: App, services: StudioServices): void {
+export function threadRoutes(app: App, services: StudioServices, forkRuns?: ForkRuns): void {
   const read = async (thread_id: string, place: Place, subgraphs?: boolean | null) =>
     await readState(services, await findThread(services, thread_id), place, subgraphs ?? false);
 
@@ -50,8 +51,7 @@ export function threadRoutes(app: App, services: StudioServices): void {
     const page = found.slice(body.offset, body.offset + body.limit);
     reply.headers(pageHeaders(body, found.length));
     return await Promise.all(
-      page.map(async (run) => {
-        const thread = threadOf(services, run);
+      page.map(async (thread) => {
         const asked = body.select?.some((field) => field === "values" || field === "interrupts") ?? false;
         const viewed = viewThread(thread, asked ? await readState(services, thread) : undefined);
         return body.select ? picked(viewed, body.select) : viewed;
@@ -83,15 +83,17 @@ export function threadRoutes(app: App, services: StudioServices): void {
     async ({ params: { thread_id }, body }) => await read(thread_id, placeOf(body), body.subgraphs),
   );
 
-  app.get("/threads/:thread_id/runs", { schema: { params: OfThread } }, async ({ params: { thread_id } }) => [
-    viewRun((await findThread(services, thread_id)).run),
-  ]);
+  app.get("/threads/:thread_id/runs", { schema: { params: OfThread } }, async ({ params: { thread_id } }) => {
+    const { run, fork } = await findThread(services, thread_id);
+    return fork ? (forkRuns?.of(fork.id) ?? []).map(viewForkRun) : [viewRun(run)];
+  });
 
   app.get(
     "/threads/:thread_id/runs/:run_id",
     { schema: { params: OfThread.extend({ run_id: z.guid() }) } },
     async ({ params: { thread_id, run_id } }) => {
-      const { run } = await findThread(services, thread_id);
+      const { run, fork } = await findThread(services, thread_id);
+      if (fork && forkRuns) return viewForkRun(forkRuns.find(fork.id, run_id));
       if (run.id === run_id) return viewRun(run);
       throw new LoregraphError("NOT_FOUND", `thread ${thread_id} has no run ${run_id}`);
     },
@@ -110,10 +112,11 @@ export function threadRoutes(app: App, services: StudioServices): void {
 }
 
 /** One more than the page holds, so that it is known whether there is a next one. */
-async function search({ reads, tenant_id }: StudioServices, asked: Search) {
+async function search(services: StudioServices, asked: Search): Promise<readonly Thread[]> {
+  const { reads, tenant_id } = services;
   const { metadata, ids, status, limit, offset } = asked;
   if (tenant_id !== undefined && (metadata?.tenant_id ?? tenant_id) !== tenant_id) return [];
-  return await listRunThreads(reads, {
+  const runs = await listRunThreads(reads, {
     tenant_id: tenant_id ?? metadata?.tenant_id,
     pipeline: metadata?.pipeline ?? metadata?.graph_id,
     source_id: metadata?.source_id,
@@ -121,6 +124,7 @@ async function search({ reads, tenant_id }: StudioServices, asked: Search) {
     ids: ids ?? undefined,
     limit: limit + offset + 1,
   });
+  return runs.map((run) => threadOf(services, run));
 }
 
 function picked(thread: Readonly<Record<string, unknown>>, fields: readonly string[]) {

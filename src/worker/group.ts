@@ -49,9 +49,13 @@ async function commitAll(
   for (const { item, answer } of asked) answer(held.has(item.run.lease_token));
 }
 
-// In this order in every transaction, and each kind in the order of its keys: entities, runs, what was learnt of them,
-// webhooks, runs that follow.
-async function commitEndings(db: Db, registry: Context["registry"], endings: readonly Settled[]) {
+/**
+ * Commits endings in the caller's transaction, in this order in every one, and each kind in the order of its keys: entities,
+ * runs, what was learnt of them, webhooks, runs that follow.
+ *
+ * @returns the tokens of the leases that were held.
+ */
+export async function commitEndings(db: Db, registry: Context["registry"], endings: readonly Settled[]) {
   const isThere = await lockSubjects(db, endings);
   const held = await endRuns(
     db,

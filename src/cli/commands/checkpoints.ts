@@ -42,10 +42,11 @@ async function keepingOf(graphs: string | undefined): Promise<readonly Keeping[]
 function asText({ pipelines, runs }: Answer): string {
   if (pipelines.length === 0) return "no checkpoints: quick runs leave none";
   const listed = table(
-    ["pipeline", "runs", "rows", "size", "due", "kept a while", "open or failed"],
+    ["pipeline", "runs", "forks", "rows", "size", "due", "kept a while", "open or failed"],
     pipelines.map((of) => [
       of.pipeline ?? "(no run)",
-      of.runs,
+      of.runs - of.forks,
+      of.forks,
       of.checkpoints + of.blobs + of.writes,
       bytes(of.bytes),
       bytes(of.due_bytes),
