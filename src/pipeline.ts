@@ -55,6 +55,7 @@ export const runtimeEvents = [
   "entity.ingested",
   "entity.deleted",
   "entity.enriched",
+  "run.waiting",
   "reingest.requested",
   "reingest.paused",
   "reingest.resumed",
@@ -236,6 +237,14 @@ export type Checkpointing = {
   readonly keepHours: number;
 };
 
+/** What becomes of a question that nobody answers in time. */
+export type Questions = {
+  /** How long a question that a graph asks a person waits, in hours. */
+  readonly expireHours: number;
+  /** What it is answered with then. */
+  readonly default: (question: unknown) => unknown;
+};
+
 /** What a chunk is made of: speech, telling, or both. */
 export const ContentKind = z.enum(["dialogue", "narration", "mixed"]);
 export type ContentKind = z.infer<typeof ContentKind>;
@@ -309,6 +318,8 @@ type Definition<Output extends z.ZodObject> = {
   readonly emits?: readonly string[];
   readonly retries?: Partial<Retries>;
   readonly checkpoints?: Partial<Checkpointing>;
+  /** Without it, a question that its graph asks a person (`interrupt`) waits until somebody answers. */
+  readonly questions?: Questions;
   /** The longest attempt, in milliseconds. Defaults to 10 min. */
   readonly timeout?: number;
   /** Runs of a higher priority are claimed first. Defaults to 0. */
@@ -317,9 +328,9 @@ type Definition<Output extends z.ZodObject> = {
 
 /** A pipeline as the runtime and LangGraph Studio load it; `compile()` is what makes it a graph to Studio. */
 export type Pipeline = Required<
-  Omit<AnyDefinition, "local" | "reads" | "measures" | "retries" | "checkpoints">
+  Omit<AnyDefinition, "local" | "reads" | "measures" | "retries" | "checkpoints" | "questions">
 > &
-  Pick<AnyDefinition, "local" | "reads"> & {
+  Pick<AnyDefinition, "local" | "reads" | "questions"> & {
     readonly measures: Readonly<Record<string, Measure | undefined>>;
     readonly kind: "enricher" | "ingestion";
     readonly retries: Retries;
@@ -391,6 +402,15 @@ const Sound = z.object({
     history: z.boolean(),
     keepHours: z.number().min(0).max(87_600),
   }),
+  questions: z
+    .object({
+      expireHours: z.number().positive().max(87_600),
+      default: z.custom(
+        (given) => typeof given === "function",
+        "expected a function from a question to its answer",
+      ),
+    })
+    .optional(),
 });
 
 function assertSound(definition: z.input<typeof Sound>): void {

@@ -39,6 +39,7 @@ test("links between the project's own pages lead somewhere", async () => {
     "docs/studio.md",
     "docs/webhooks.md",
     "docs/main-service.md",
+    "docs/questions.md",
     "docs/reingest.md",
     "docs/tutorial.md",
     "docs/versions.md",

@@ -36,6 +36,10 @@ const commands = {
     summary: "list runs, newest first; show, retry or cancel one",
     load: () => import("./commands/runs.ts"),
   },
+  answer: {
+    summary: "answer a run that waits for a person; it goes on where it stopped",
+    load: () => import("./commands/answer.ts"),
+  },
   "dead-letters": {
     summary: "list what failed for good, by cause, or try it again",
     load: () => import("./commands/dead-letters.ts"),

@@ -82,7 +82,18 @@ function gauges(registry: Registry): readonly Metric[] {
     ofBacklog("loregraph_runs_running", "Runs that are running", ({ running }) => running),
     ofBacklog("loregraph_runs_waiting", "Runs that wait for a person", ({ waiting }) => waiting),
     ofBacklog("loregraph_dead_letters", "Runs whose attempts are spent", ({ failed }) => failed),
-    oldest(registry),
+    oldest(
+      registry,
+      "loregraph_oldest_due_seconds",
+      "How long the run that is due longest has been due",
+      ({ due_since }) => due_since,
+    ),
+    oldest(
+      registry,
+      "loregraph_oldest_waiting_seconds",
+      "How long the run that waits longest for a person has waited",
+      ({ waiting_since }) => waiting_since,
+    ),
     plain("loregraph_workers", "Workers heard of in the last minute", ({ workers }) => workers.length),
     plain("loregraph_reingests_open", "Reingests that are planned or running", ({ lag }) => lag.reingests),
     plain(
@@ -93,18 +104,19 @@ function gauges(registry: Registry): readonly Metric[] {
   ];
 }
 
-function oldest(registry: Registry): Metric {
-  const metric = new Gauge({
-    name: "loregraph_oldest_due_seconds",
-    help: "How long the run that is due longest has been due",
-    labelNames: ["pipeline"],
-    registers: [registry],
-  });
+function oldest(
+  registry: Registry,
+  name: string,
+  help: string,
+  since: (backlog: Backlog) => Date | null,
+): Metric {
+  const metric = new Gauge({ name, help, labelNames: ["pipeline"], registers: [registry] });
   const set = ({ backlogs }: Read) => {
     const ages = new Map<string, number>();
-    for (const { pipeline, due_since } of backlogs) {
-      const age = due_since ? Math.max(0, (Date.now() - due_since.getTime()) / 1_000) : 0;
-      ages.set(familyOf(pipeline), Math.max(age, ages.get(familyOf(pipeline)) ?? 0));
+    for (const backlog of backlogs) {
+      const [family, at] = [familyOf(backlog.pipeline), since(backlog)];
+      const age = at ? Math.max(0, (Date.now() - at.getTime()) / 1_000) : 0;
+      ages.set(family, Math.max(age, ages.get(family) ?? 0));
     }
     for (const [pipeline, age] of ages) metric.set({ pipeline }, age);
   };

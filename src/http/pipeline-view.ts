@@ -30,7 +30,10 @@ export const PipelineView = z
     needs_model: z.boolean().describe("Can it run only where a chat model is configured?"),
     paused_at: Time.nullable(),
     max_running: z.int().nullable(),
-    backlog: Backlog.omit({ pipeline: true }).extend({ due_since: Time.nullable() }),
+    backlog: Backlog.omit({ pipeline: true }).extend({
+      due_since: Time.nullable(),
+      waiting_since: Time.nullable(),
+    }),
     ended: z.object({ minute: Counts, five_minutes: Counts, hour: Counts }).describe("The runs that ended"),
   })
   .meta({ id: "Pipeline" });

@@ -14,6 +14,8 @@ export const Backlog = z.object({
   running: count,
   /** Stopped until a person answers. */
   waiting: count,
+  /** Since when the run waits that waits longest for a person; null where none does. */
+  waiting_since: z.date().nullable(),
   /** Dead letters that no later run has healed. */
   failed: count,
   /** Since when the run that is due longest is due; null where none is. */
@@ -28,11 +30,21 @@ export async function listBacklogs(db: Db, tenant_id?: string): Promise<readonly
 
 /** The backlog of a pipeline that has none. */
 export function noBacklog(pipeline: string): Backlog {
-  return { pipeline, due: 0, later: 0, running: 0, waiting: 0, failed: 0, due_since: null };
+  return {
+    pipeline,
+    due: 0,
+    later: 0,
+    running: 0,
+    waiting: 0,
+    waiting_since: null,
+    failed: 0,
+    due_since: null,
+  };
 }
 
 const counted = (status: string, condition = `status = '${status}'`) => `
-  select pipeline, '${status}' as status, count(*) as runs, 0 as due, null::timestamptz as due_since
+  select pipeline, '${status}' as status, count(*) as runs, 0 as due, null::timestamptz as due_since,
+    min(waiting_since) as waiting_since
   from pipeline_runs run
   where ${condition} and ($1::uuid is null or tenant_id = $1)
   group by pipeline`;
@@ -46,10 +58,10 @@ const backlogsSql = `
     coalesce(sum(runs) filter (where status = 'running'), 0) as running,
     coalesce(sum(runs) filter (where status = 'waiting'), 0) as waiting,
     coalesce(sum(runs) filter (where status = 'failed'), 0) as failed,
-    min(due_since) as due_since
+    min(due_since) as due_since, min(waiting_since) as waiting_since
   from (
     select pipeline, 'pending' as status, count(*) as runs, count(*) filter (where run_after <= now()) as due,
-      min(run_after) filter (where run_after <= now()) as due_since
+      min(run_after) filter (where run_after <= now()) as due_since, null::timestamptz as waiting_since
     from pipeline_runs
     where status = 'pending' and ($1::uuid is null or tenant_id = $1)
     group by pipeline

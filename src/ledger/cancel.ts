@@ -3,6 +3,7 @@ import { contendedTransaction, type Db, execute, many, maybeOne, type Pool, tran
 import { LoregraphError } from "../errors.ts";
 import type { SubjectType } from "../pipeline.ts";
 import { assertTransition, Status } from "./states.ts";
+import { unasked } from "./waiting.ts";
 
 /**
  * Cancels a run: at once where it is pending or waiting; where it runs, its worker is told and aborts the graph.
@@ -38,7 +39,7 @@ async function askToCancel(db: Db, tenant_id: string, id: string): Promise<Statu
 }
 
 const cancelSql = `
-  update pipeline_runs set status = 'cancelled', finished_at = now(), question = null
+  update pipeline_runs set status = 'cancelled', finished_at = now(), ${unasked}
   where tenant_id = $1 and id = $2 and status in ('pending', 'waiting')`;
 
 /**
@@ -74,7 +75,7 @@ const cancelOfSql = `
     order by tenant_id, pipeline, source_type, source_id
     for update
   )
-  update pipeline_runs run set status = 'cancelled', finished_at = now(), question = null
+  update pipeline_runs run set status = 'cancelled', finished_at = now(), ${unasked}
   from doomed
   where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;
 
@@ -124,6 +125,6 @@ const cancelOfReingestSql = `
     order by run.tenant_id, run.pipeline, run.source_type, run.source_id
     for update of run
   )
-  update pipeline_runs run set status = 'cancelled', finished_at = now(), question = null
+  update pipeline_runs run set status = 'cancelled', finished_at = now(), ${unasked}
   from doomed
   where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;

@@ -5,6 +5,7 @@ import { lockedLeases, unleased } from "./lease.ts";
 import type { Lease } from "./run.ts";
 import type { RunOutcome } from "./states.ts";
 import { addUsageOf, usageColumns } from "./usage.ts";
+import { unasked } from "./waiting.ts";
 
 /** How a run ends, or at which question it stops. */
 export type RunEnd = { readonly lease: Lease; readonly usage: Usage } & (
@@ -22,7 +23,8 @@ export type RunEnd = { readonly lease: Lease; readonly usage: Usage } & (
 const Held = z.object({ lease_token: z.guid() });
 
 /**
- * Ends runs, each fenced by its own lease.
+ * Ends runs, each fenced by its own lease. Where one ends well, or asks a person, older runs of its key that wait are
+ * cancelled: it has read what is newest, so nobody need be asked about what was before.
  *
  * @returns the tokens of the leases that were held. Those that are missing were lost: nothing of their runs changed.
  */
@@ -54,13 +56,22 @@ const endSql = `
         pipeline_version integer, model text, prompt_hash text, input_hash text, fingerprint text,
         ${usageColumns}
       )`,
-      "given.*, run.reingest_id, run.pipeline",
+      "given.*, run.reingest_id, run.pipeline, run.source_type, run.source_id, run.cancel_requested_at",
     )}
+  ),
+  superseded as (
+    update pipeline_runs older set status = 'cancelled', finished_at = now(), ${unasked}, error_code = 'CANCELLED',
+      error_message = 'a later run of its pipeline and entity has ended, or asks anew'
+    from held
+    where (held.status = 'success' or held.status = 'waiting' and held.cancel_requested_at is null)
+      and older.status = 'waiting' and older.tenant_id = held.tenant_id and older.pipeline = held.pipeline
+      and older.source_type = held.source_type and older.source_id = held.source_id
   )
   update pipeline_runs run set
     status           = case when held.status = 'waiting' and not (${stops}) then 'cancelled' else held.status end,
     outcome          = held.outcome,
     question         = case when ${stops} then held.question::jsonb end,
+    waiting_since    = case when ${stops} then now() end,
     finished_at      = case when ${stops} then null else now() end,
     error_code       = case when held.status = 'cancelled' then 'CANCELLED' else run.error_code end,
     error_message    = case when held.status = 'cancelled' then held.reason else run.error_message end,

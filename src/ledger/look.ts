@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Db, many, maybeOne, type Pool, transaction } from "../db.ts";
 import type { SourceType } from "../pipeline.ts";
+import { Question } from "./questions.ts";
 import { Run } from "./run.ts";
 import type { Status } from "./states.ts";
 
@@ -81,14 +82,34 @@ const WholeRun = Run.extend({
   prompt_hash: z.string().nullable(),
   input_hash: z.string().nullable(),
   fingerprint: z.string().nullable(),
-  /** What it waits to be told, where it is waiting. */
-  question: z.unknown(),
+  /** All that it has asked people, in its order, and what they answered. */
+  questions: z.array(Question),
   lease_expires_at: z.date().nullable(),
   cancel_requested_at: z.date().nullable(),
   /** The event that caused it, where one did and is still there. */
   cause: z.object({ id: z.number(), event: z.string(), occurred_at: z.coerce.date() }).nullable(),
 });
 export type WholeRun = z.infer<typeof WholeRun>;
+
+const Owner = z.object({ tenant_id: z.guid() });
+
+/** The tenant that has the run of this id, or undefined: one look for each tenant that has runs. */
+export async function tenantOfRun(db: Db, id: string): Promise<string | undefined> {
+  return (await maybeOne(db, Owner, tenantSql, [id]))?.tenant_id;
+}
+
+const tenantSql = `
+  with recursive tenant as (
+    (select tenant_id from pipeline_runs order by tenant_id limit 1)
+    union all
+    select (select run.tenant_id from pipeline_runs run where run.tenant_id > tenant.tenant_id order by run.tenant_id limit 1)
+    from tenant
+    where tenant_id is not null
+  )
+  select run.tenant_id
+  from tenant
+  join pipeline_runs run on run.tenant_id = tenant.tenant_id and run.id = $1
+  limit 1`;
 
 /** A run with all that there is to know of it, or undefined. */
 export async function findRun(db: Db, tenant_id: string, id: string): Promise<WholeRun | undefined> {
@@ -98,7 +119,10 @@ export async function findRun(db: Db, tenant_id: string, id: string): Promise<Wh
     `select run.*, (
        select jsonb_build_object('id', cause.id, 'event', cause.event, 'occurred_at', cause.occurred_at)
        from events cause where cause.tenant_id = run.tenant_id and cause.id = run.cause_event
-     ) as cause
+     ) as cause, coalesce((
+       select jsonb_agg(to_jsonb(asked) - 'tenant_id' - 'run_id' - 'nth' order by asked_at, nth)
+       from questions asked where asked.tenant_id = run.tenant_id and asked.run_id = run.id
+     ), '[]') as questions
      from pipeline_runs run
      where run.tenant_id = $1 and run.id = $2`,
     [tenant_id, id],

@@ -70,6 +70,9 @@ export const Run = z.object({
   model: z.string().nullable(),
   error_code: z.string().nullable(),
   error_message: z.string().nullable(),
+  /** What it waits to be told, where it is waiting: the first of its questions. */
+  question: z.unknown(),
+  waiting_since: z.date().nullable(),
   errors: z.array(z.object({ attempt: z.int(), at: z.string(), code: z.string(), message: z.string() })),
   model_calls: count,
   embedding_calls: count,

@@ -3,6 +3,7 @@ import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { leaseLost } from "../ledger/lease.ts";
+import { answersTo, setAnswersAside } from "../ledger/questions.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import type { Lent } from "../models/models.ts";
 import type { Entity, Pipeline, Stamp } from "../pipeline.ts";
@@ -120,6 +121,10 @@ async function runGraph(
     saver,
     stamp: stampKey(stamp),
     resumable: run.claimed_before,
+    answers: {
+      read: () => orUnavailable(() => answersTo(pool, run)),
+      setAside: () => orUnavailable(() => setAnswersAside(pool, run)),
+    },
     signal: stop.signal,
   });
   if (result.kind === "waiting") return result;

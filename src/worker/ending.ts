@@ -1,4 +1,5 @@
 import { type ErrorCode, errorCodes, LoregraphError, messageOf } from "../errors.ts";
+import type { NewQuestion } from "../ledger/questions.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import { classifyModelError } from "../models/errors.ts";
 import type { Stamp } from "../pipeline.ts";
@@ -10,7 +11,7 @@ export type Ending = GraphEnding | { readonly kind: "delivered"; readonly events
 export type GraphEnding =
   | { readonly kind: "answered"; readonly answer: Record<string, unknown>; readonly stamp: Stamp }
   | { readonly kind: "duplicate"; readonly stamp: Stamp }
-  | { readonly kind: "waiting"; readonly question: unknown }
+  | { readonly kind: "waiting"; readonly questions: readonly NewQuestion[] }
   | { readonly kind: "retry"; readonly error: LoregraphError; readonly counts: boolean }
   | { readonly kind: "hopeless"; readonly error: LoregraphError }
   | { readonly kind: "cancelled"; readonly reason: string }

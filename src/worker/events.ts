@@ -1,3 +1,4 @@
+import type { ClaimedRun } from "../ledger/run.ts";
 import { Emitted, type Entity, Mention, type Outcome } from "../pipeline.ts";
 import { withMentions } from "../publish.ts";
 import type { Routable } from "../router.ts";
@@ -12,6 +13,14 @@ export function ingestedEvent(entity: Entity, mentions: readonly Mention[]): Rou
 
 export function enrichedEvent(entity: Entity, pipeline: string, outcome: Outcome): Routable {
   return about(entity, { event: "entity.enriched", metadata: { pipeline, outcome } });
+}
+
+/** Tells that a run waits for a person. What it asks may quote its entity, and is read from the run. */
+export function waitingEvent(
+  entity: Entity,
+  { id, pipeline }: Pick<ClaimedRun, "id" | "pipeline">,
+): Routable {
+  return about(entity, { event: "run.waiting", metadata: { pipeline, run_id: id } });
 }
 
 /** What an answer names under `events`, told about its entity. */

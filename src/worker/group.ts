@@ -1,5 +1,6 @@
 import { type Db, transaction } from "../db.ts";
 import { endRuns } from "../ledger/end.ts";
+import { askQuestions } from "../ledger/questions.ts";
 import { publishAll } from "../publish.ts";
 import { confirmCandidate, storeCandidates } from "../store/candidates.ts";
 import { confirmDocuments, storeDocuments } from "../store/documents.ts";
@@ -61,7 +62,8 @@ export async function commitEndings(db: Db, registry: Context["registry"], endin
     db,
     endings.map((ending) => (isThere(ending) ? ending.end : cancelled(ending))),
   );
-  const kept = endings.filter((ending) => isThere(ending) && held.has(ending.run.lease_token));
+  const own = endings.filter((ending) => isThere(ending) && held.has(ending.run.lease_token));
+  const kept = await afterAsking(db, own);
   const spokenOf = await storeNews(
     db,
     kept.flatMap(({ news }) => news ?? []),
@@ -71,6 +73,13 @@ export async function commitEndings(db: Db, registry: Context["registry"], endin
   );
   await publishAll(db, registry, told);
   return held;
+}
+
+/** Stores what is asked, and leaves out what is not: somebody asked to cancel its run meanwhile. */
+async function afterAsking(db: Db, endings: readonly Settled[]): Promise<readonly Settled[]> {
+  const asking = endings.flatMap(({ run, questions }) => (questions ? [{ run, questions }] : []));
+  const asked = await askQuestions(db, asking);
+  return endings.filter(({ run, questions }) => questions === undefined || asked.has(run.id));
 }
 
 /** An entity that is being deleted waits for us, or we see that it is gone. */

@@ -1,11 +1,14 @@
+import { Command, isInvalidResume } from "@langchain/langgraph";
 import { z } from "zod";
 import type { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
-import { LoregraphError } from "../errors.ts";
+import { LoregraphError, messageOf } from "../errors.ts";
+import type { NewQuestion } from "../ledger/questions.ts";
 import { within } from "../pause.ts";
 import type { Entity, Pipeline, Tools } from "../pipeline.ts";
 import { checkedAnswer } from "./answer.ts";
 import { Stop } from "./ending.ts";
 import { explained, mostSteps } from "./explain.ts";
+import { questionsIn } from "./questions.ts";
 
 export type Invocation = {
   readonly pipeline: Pipeline;
@@ -18,20 +21,28 @@ export type Invocation = {
   readonly stamp: string;
   /** May there be checkpoints of an earlier attempt? A first attempt need not look. */
   readonly resumable: boolean;
+  /** What people answered, by the ids of the graph's questions. */
+  readonly answers: {
+    readonly read: () => Promise<ReadonlyMap<string, unknown>>;
+    /** Notes that the graph starts over, so that none of them will be used. */
+    readonly setAside: () => Promise<unknown>;
+  };
   readonly signal: AbortSignal;
 };
 
 export type Result =
   | { readonly kind: "answered"; readonly answer: Record<string, unknown> }
-  | { readonly kind: "waiting"; readonly question: unknown };
+  | { readonly kind: "waiting"; readonly questions: readonly NewQuestion[] };
 
 /**
  * Runs a pipeline's graph on an entity, with checkpoints.
  *
  * A later attempt goes on after the last finished step; one whose graph had already finished gets the same answer
- * without running it. Where the checkpoint was made by another stamp (pipeline version, model, prompts or input), it
- * is dropped and the graph starts over. The answer is checked against the promised schema, ANSWER_INVALID, and its
- * events against those that are announced, EVENT_UNKNOWN; a graph that loops without end is GRAPH_ENDLESS. Then its checkpoints go too.
+ * without running it; one whose graph asked a person gets what was answered, each answer where its question was asked,
+ * however often that is tried. An answer that the graph refuses is no failure: it asks again. Where the checkpoint was
+ * made by another stamp (pipeline version, model, prompts or input), it is dropped and the graph starts over, and asks
+ * anew. The answer is checked against the promised schema, ANSWER_INVALID, and its events against those that are
+ * announced, EVENT_UNKNOWN; a graph that loops without end is GRAPH_ENDLESS. Then its checkpoints go too.
  */
 export async function invokeGraph(invocation: Invocation): Promise<Result> {
   try {
@@ -66,45 +77,84 @@ async function saveFinished({ saver, signal }: Invocation): Promise<void> {
 }
 
 async function resumeOrRun(invocation: Invocation): Promise<Result> {
-  const { pipeline, tools, entity, thread_id, saver, signal } = invocation;
+  const { pipeline, tools, saver, signal } = invocation;
   const graph = pipeline.graph(tools).compile({ name: pipeline.name, checkpointer: saver });
   const saved = invocation.resumable ? await resumePoint(graph, invocation) : undefined;
   if (saved?.kind === "finished") return { kind: "answered", answer: checkedAnswer(pipeline, saved.values) };
 
-  const config = {
-    configurable: { thread_id },
-    durability: pipeline.checkpoints.durability,
-    recursionLimit: mostSteps,
-    signal,
-  };
-  const values = await untilAborted(graph.invoke(saved ? null : entity, config), signal);
-  const question = questionIn(values);
-  if (question === undefined) return { kind: "answered", answer: checkedAnswer(pipeline, values) };
+  const { values, refused } = await untilAborted(runFrom(graph, invocation, saved), signal);
+  const questions = questionsIn(values, pipeline, refused);
+  if (questions === undefined) return { kind: "answered", answer: checkedAnswer(pipeline, values) };
   await untilAborted(saver.flush(), signal);
-  return { kind: "waiting", question: question.value };
+  return { kind: "waiting", questions };
+}
+
+type Ran = {
+  readonly values: unknown;
+  /** Why the graph refused what it was told, by the ids of the questions; empty where it did not. */
+  readonly refused: ReadonlyMap<string, string>;
+};
+
+/** Runs the graph from the start, or from where it stopped. What it refuses to be told, it is not told, and asks again. */
+async function runFrom(graph: Compiled, invocation: Invocation, saved: Unfinished | undefined): Promise<Ran> {
+  if (saved === undefined)
+    return { values: await graph.invoke(invocation.entity, configOf(invocation)), refused: new Map() };
+  const told = await toldOf(saved, invocation);
+  const resume = Object.fromEntries(told);
+  const input = told.length > 0 ? new Command({ resume }) : null;
+  try {
+    return { values: await graph.invoke(input, configOf(invocation)), refused: new Map() };
+  } catch (error) {
+    if (!errorsOf(error).some(isInvalidResume)) throw error;
+    const values = await graph.invoke(null, configOf(invocation));
+    return { values, refused: new Map(told.map(([id]) => [id, messageOf(error)])) };
+  }
+}
+
+/**
+ * The answers to what the graph asks where it stopped. Those to what it asked before are not among them: it would take
+ * one of them for that to its next question.
+ */
+async function toldOf(
+  { asked }: Unfinished,
+  { answers }: Invocation,
+): Promise<readonly (readonly [string, unknown])[]> {
+  if (asked.length === 0) return [];
+  const known = await answers.read();
+  return asked.flatMap((id) => (known.has(id) ? [[id, known.get(id)] as const] : []));
+}
+
+/** Several nodes that fail at once are one error. */
+function errorsOf(error: unknown): readonly unknown[] {
+  return error instanceof AggregateError ? error.errors : [error];
+}
+
+/** Made for each invocation: LangGraph notes in it what it is told. */
+function configOf({ pipeline, thread_id, signal }: Invocation) {
+  const { durability } = pipeline.checkpoints;
+  return { configurable: { thread_id }, durability, recursionLimit: mostSteps, signal };
 }
 
 type Compiled = ReturnType<ReturnType<Pipeline["graph"]>["compile"]>;
-type ResumePoint = { readonly kind: "finished"; readonly values: unknown } | { readonly kind: "unfinished" };
+type Unfinished = {
+  readonly kind: "unfinished";
+  /** The ids of what its graph asked, and stopped at. */
+  readonly asked: readonly string[];
+};
+type ResumePoint = { readonly kind: "finished"; readonly values: unknown } | Unfinished;
 
-async function resumePoint(
-  graph: Compiled,
-  { thread_id, stamp, saver }: Invocation,
-): Promise<ResumePoint | undefined> {
+async function resumePoint(graph: Compiled, invocation: Invocation): Promise<ResumePoint | undefined> {
+  const { thread_id, stamp, saver, answers } = invocation;
   const state = await graph.getState({ configurable: { thread_id } });
-  if (state.createdAt === undefined) return undefined;
   if (z.object({ stamp: z.string() }).safeParse(state.metadata).data?.stamp !== stamp) {
-    await saver.deleteThread();
+    await answers.setAside();
+    if (state.createdAt !== undefined) await saver.deleteThread();
     return undefined;
   }
   // Not `next`: it leaves out the steps whose answers were saved, though no checkpoint holds these yet.
-  return state.tasks.length === 0 ? { kind: "finished", values: state.values } : { kind: "unfinished" };
-}
-
-const Interrupted = z.object({ __interrupt__: z.array(z.object({ value: z.unknown() })).min(1) });
-
-function questionIn(values: unknown): { value: unknown } | undefined {
-  return Interrupted.safeParse(values).data?.__interrupt__[0];
+  if (state.tasks.length === 0) return { kind: "finished", values: state.values };
+  const asked = state.tasks.flatMap(({ interrupts }) => interrupts.flatMap(({ id }) => id ?? []));
+  return { kind: "unfinished", asked };
 }
 
 /** Ends when the signal says so, even where the graph does not listen to it. */

@@ -1,4 +1,5 @@
 import type { RunEnd } from "../ledger/end.ts";
+import type { NewQuestion } from "../ledger/questions.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import {
   Emitted,
@@ -15,7 +16,7 @@ import { type DocumentRows, documentRows } from "../store/documents.ts";
 import type { NewEnrichment } from "../store/enrichments.ts";
 import { storableJson } from "../store/storable.ts";
 import type { Ended, Ends } from "./ended.ts";
-import { enrichedEvent, graphEvents, ingestedEvent, mentionsIn } from "./events.ts";
+import { enrichedEvent, graphEvents, ingestedEvent, mentionsIn, waitingEvent } from "./events.ts";
 
 /**
  * An ending with all that it will store and tell, computed before its transaction begins: what can fail of it alone,
@@ -29,6 +30,8 @@ export type Settled = {
   readonly weight: number;
   /** What it stores and tells, and about what: where that is gone, nothing, and the run ends cancelled. */
   readonly news?: News | undefined;
+  /** What it asks people, where its run waits for them: only then has it asked, and tells of it. */
+  readonly questions?: readonly NewQuestion[] | undefined;
 };
 
 export type News = {
@@ -59,10 +62,8 @@ export function settled({ ending, ...ended }: Settling): Settled {
       return entity ? settledAnswer({ ...ended, entity, ending }) : quiet(run, cancelled(gone));
     case "duplicate":
       return entity ? settledDuplicate({ ...ended, entity, ending }) : quiet(run, cancelled(gone));
-    case "waiting": {
-      const { question } = storableJson({ question: ending.question });
-      return quiet(run, { ...held, status: "waiting", question });
-    }
+    case "waiting":
+      return entity ? settledQuestions({ ...ended, entity, ending }) : quiet(run, cancelled(gone));
     case "cancelled":
       return quiet(run, cancelled(ending.reason));
   }
@@ -76,7 +77,19 @@ function quiet(run: ClaimedRun, end: RunEnd): Settled {
   return { run, end, weight: 0 };
 }
 
-type Of<How extends "answered" | "duplicate"> = Ended<Ends<How>> & { readonly entity: Entity };
+type Of<How extends "answered" | "duplicate" | "waiting"> = Ended<Ends<How>> & { readonly entity: Entity };
+
+/** What it asks is told to whoever can bring it before people. */
+function settledQuestions({ run, entity, ending, usage }: Of<"waiting">): Settled {
+  const { questions } = ending;
+  return {
+    run,
+    end: { status: "waiting", lease: run, question: questions[0]?.question, usage },
+    weight: JSON.stringify(questions).length,
+    news: { entity, events: () => [waitingEvent(entity, run)] },
+    questions,
+  };
+}
 
 /** An answer goes where its pipeline's answers belong, and is told of. */
 function settledAnswer({ run, pipeline, entity, ending, usage }: Of<"answered">): Settled {

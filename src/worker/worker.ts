@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { Retention } from "../../checkpoints/retention.ts";
 import { familyOf, isDelivery } from "../ledger/deliveries.ts";
 import type { Work } from "../ledger/enqueue.ts";
+import { expireQuestions } from "../ledger/expire.ts";
 import { countOpenRuns } from "../ledger/read.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import { triedName } from "../ledger/tried.ts";
@@ -43,6 +44,9 @@ export type WorkerOptions = {
 
 /** How often what was done is added up, in milliseconds. */
 const countMs = 2_000;
+
+/** How often questions that expired are looked for, in milliseconds. */
+const expiryMs = 10_000;
 
 /** How often old checkpoints are looked for, in milliseconds. */
 const tidyMs = 600_000;
@@ -116,6 +120,7 @@ export class Worker {
       this.#heartbeat.keepReaping(stopping),
       this.#heartbeat.keepRenewing(stopped),
       this.#keepTidy(stopping),
+      this.#keepExpiring(stopping),
       this.#keepCounting(stopping),
     ]);
     this.#context.log.info({ worker: this.name, concurrency: this.#slots.size }, "worker-started");
@@ -193,6 +198,14 @@ export class Worker {
     const { pool, log } = this.#context;
     await keepDoing({ what: "attempts-counted", everyMs: countMs, log, signal }, () =>
       this.#meter.write(pool),
+    );
+  }
+
+  /** Answers questions that nobody answered in time. */
+  async #keepExpiring(signal: AbortSignal): Promise<void> {
+    const { pool, log } = this.#context;
+    await keepDoing({ what: "questions-expired", everyMs: expiryMs, log, signal }, () =>
+      expireQuestions(pool),
     );
   }
 

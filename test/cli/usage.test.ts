@@ -10,7 +10,7 @@ import { type Module, modulesOf } from "../support/modules.ts";
 const fileOf = (name: string) => readFile(fileURLToPath(new URL(`../../${name}`, import.meta.url)), "utf8");
 const names = [
   "demo import sync new inspect up worker serve keys reingest pause resume status runs checkpoints",
-  "dead-letters show search try eval graph db migrate studio fork check rollout diff",
+  "dead-letters show search try eval graph db migrate studio fork check rollout diff answer",
 ].flatMap((line) => line.split(" "));
 /** Commands of commands: they have an example, and their own have `--json`. */
 const groups = ["db", "fork", "dead-letters", "keys"];

@@ -46,7 +46,7 @@ const ask = async (method: "GET" | "POST" | "PATCH", path = "", payload?: object
   return { status: answer.statusCode, json: answer.json() };
 };
 
-const nothing = { due: 0, later: 0, running: 0, waiting: 0, failed: 0, due_since: null };
+const nothing = { due: 0, later: 0, running: 0, waiting: 0, waiting_since: null, failed: 0, due_since: null };
 const noneEnded = { minute: {}, five_minutes: {}, hour: {} };
 
 describe("the list", () => {
@@ -79,7 +79,15 @@ describe("the list", () => {
 
     const ended = { failed: 1, skipped: 1 };
     expect((await ask("GET")).json.items[1]).toMatchObject({
-      backlog: { due: 2, later: 0, running: 1, waiting: 0, failed: 1, due_since: expect.any(String) },
+      backlog: {
+        due: 2,
+        later: 0,
+        running: 1,
+        waiting: 0,
+        waiting_since: null,
+        failed: 1,
+        due_since: expect.any(String),
+      },
       ended: { minute: ended, five_minutes: ended, hour: ended },
     });
   });

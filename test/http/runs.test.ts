@@ -117,6 +117,7 @@ describe("a run", () => {
       fingerprint: "f",
       cause: null,
       question: null,
+      questions: [],
     });
     expect(json.errors).toHaveLength(1);
   });

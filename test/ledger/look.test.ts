@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { one, type Pool } from "../../src/db.ts";
 import { failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
-import { listBacklogs } from "../../src/ledger/backlog.ts";
+import { listBacklogs, noBacklog } from "../../src/ledger/backlog.ts";
 import { cancelRun } from "../../src/ledger/cancel.ts";
 import { listCauses } from "../../src/ledger/causes.ts";
 import { changeTenant, pauseTenant } from "../../src/ledger/controls.ts";
@@ -193,6 +193,7 @@ describe("a run", () => {
 
     expect(await findRun(database.pool, tenant_id, run.id)).toMatchObject({
       ...{ id: run.id, status: "waiting", question: { ask: "who?" }, tokens_in: 7, input_hash: "i" },
+      questions: [{ question: { ask: "who?" }, asked_at: expect.any(Date), answered_at: null }],
       cause: { id: cause_event, event: "entity.ingested", occurred_at: expect.any(Date) },
     });
     expect(await findRun(database.pool, randomUUID(), run.id)).toBeUndefined();
@@ -289,10 +290,11 @@ describe("the backlog", () => {
     const listed = await listBacklogs(database.pool);
     expect(listed.find((backlog) => backlog.pipeline === pipeline)).toEqual({
       ...{ pipeline, due: 2, later: 1, running: 1, waiting: 1, failed: 1, due_since: dueSince },
+      waiting_since: expect.any(Date),
     });
     const { tenant_id } = await runOf(database.pool, { id: third ?? "" });
     expect(await listBacklogs(database.pool, tenant_id)).toEqual([
-      { pipeline, due: 1, later: 0, running: 0, waiting: 0, failed: 0, due_since: expect.any(Date) },
+      { ...noBacklog(pipeline), due: 1, due_since: expect.any(Date) },
     ]);
   });
 

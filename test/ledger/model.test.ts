@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import { contendedTransaction, openPool, type Pool } from "../../src/db.ts";
+import { contendedTransaction, openPool, type Pool, transaction } from "../../src/db.ts";
 import { LoregraphError } from "../../src/errors.ts";
+import { answerRun } from "../../src/ledger/answer.ts";
 import { endCancelled, failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import { cancelRun, cancelRunsOf } from "../../src/ledger/cancel.ts";
 import {
@@ -74,8 +75,11 @@ const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant("expire" as const), nth: fc.nat(2) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant("reap" as const) }) },
   {
-    weight: 3,
-    arbitrary: fc.record({ do: fc.constantFrom("cancel" as const, "retry" as const), nth: fc.nat(5) }),
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constantFrom("cancel" as const, "retry" as const, "answer" as const),
+      nth: fc.nat(5),
+    }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("forget" as const), key: fc.nat(5) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("redrive" as const), pipeline: fc.nat(1) }) },
@@ -239,6 +243,7 @@ async function take(it: Step, ledger: Ledger, { pool, crowded }: Taking): Promis
     }
     case "cancel":
     case "retry":
+    case "answer":
       return await steerRun(it, ledger, pool);
     case "steer":
       return await steer(it, ledger, pool);
@@ -295,7 +300,7 @@ async function act(how: model.End, lease: ClaimedRun, db: Pool): Promise<unknown
     case "release":
       return await releaseRuns(db, [lease]);
     case "park":
-      return await parkRun(db, lease, "who?", noUsage);
+      return await transaction(db, (inOne) => parkRun(inOne, lease, "who?", noUsage));
     case "cancel":
       return await endCancelled(db, lease, "because", noUsage);
   }
@@ -337,19 +342,25 @@ async function expire(nth: number, { leases }: Ledger, pool: Pool): Promise<Take
 }
 
 async function steerRun(
-  it: { do: "cancel" | "retry"; nth: number },
+  it: { do: "cancel" | "retry" | "answer"; nth: number },
   { runs, now, keys }: Ledger,
   pool: Pool,
 ): Promise<Taken | undefined> {
   const id = runs.at(-1 - it.nth);
   const tenant_id = id && keys[now.runs[id]?.key ?? -1]?.tenant_id;
   if (!id || !tenant_id) return;
-  const retried = async () => {
-    await retryRun(pool, tenant_id, id);
-    return "pending" as const;
+  const deeds = {
+    cancel: () => cancelRun(pool, tenant_id, id),
+    retry: async () => {
+      await retryRun(pool, tenant_id, id);
+      return "pending" as const;
+    },
+    answer: async () =>
+      (await answerRun(pool, { tenant_id, id }, { kind: "one", answer: "she" }, "tester")).status,
   };
-  const answer = await answerOf(it.do === "retry" ? retried() : cancelRun(pool, tenant_id, id));
-  return (after) => (it.do === "retry" ? model.retry : model.cancelRun)(after, id, answer);
+  const told = await answerOf(deeds[it.do]());
+  const explain = { cancel: model.cancelRun, retry: model.retry, answer: model.answer }[it.do];
+  return (after) => explain(after, id, told);
 }
 
 async function answerOf(asked: Promise<model.Answer>): Promise<model.Answer> {
@@ -436,7 +447,7 @@ function rowsOfModel({ runs }: model.Model): Rows {
 
 /** What holds whatever the model says. */
 function assertInvariants(rows: Rows): void {
-  for (const status of ["pending", "running"] as const) {
+  for (const status of ["pending", "running", "waiting"] as const) {
     const keys = rows.filter((row) => row.status === status).map(({ key }) => key);
     expect(new Set(keys).size, `at most one ${status} run of a key`).toBe(keys.length);
   }

@@ -188,9 +188,36 @@ function endHeld(model: Model, how: End, run: ModelRun): void {
   if (how === "renew") run.expired = false;
   else if (how === "start") Object.assign(run, { attempt: run.attempt + 1, started: true });
   else {
-    leave(model, run, ...endingOf(model, how, run));
+    const ending = endingOf(model, how, run);
+    if (ending[0] === "success" || ending[0] === "waiting") supersede(model, run.key);
+    leave(model, run, ...ending);
     run.due = how !== "retry later" || run.status !== "pending";
   }
+}
+
+/** What has read the newest there is leaves nothing to be asked about what was before. */
+function supersede(model: Model, key: number): void {
+  const older = Object.values(model.runs).filter((run) => run.key === key && run.status === "waiting");
+  for (const run of older) leave(model, run, "cancelled");
+}
+
+/** What a person's answer does to a run: with its attempts, and in the place of the one that is pending. */
+export function answer(model: Model, id: string, told: Answer): void {
+  const run = model.runs[id];
+  explained(
+    told === (run?.status === "waiting" ? "pending" : "STATE_TRANSITION"),
+    `an answer was told ${told}`,
+  );
+  if (run?.status !== "waiting") return;
+  const taken = pendingOf(model, run.key);
+  if (taken) {
+    run.version = Math.max(run.version, taken.version);
+    run.priority = Math.max(run.priority, taken.priority);
+    run.bulk = run.bulk && taken.bulk;
+    leave(model, taken, "cancelled");
+    taken.bulk = false;
+  }
+  leave(model, run, "pending", 0);
 }
 
 /** The status that an attempt leaves its run in, and how many attempts that has then had. */

@@ -26,6 +26,7 @@ const empty: Columns = {
   error_code: null,
   error_message: null,
   question: null,
+  waiting_since: null,
 };
 const leased = { lease_token: randomUUID(), lease_expires_at: now, worker: "w", started_at: now };
 
@@ -33,7 +34,7 @@ const leased = { lease_token: randomUUID(), lease_expires_at: now, worker: "w", 
 const legal: Readonly<Record<Status, Columns>> = {
   pending: { ...empty, status: "pending" },
   running: { ...empty, status: "running", ...leased },
-  waiting: { ...empty, status: "waiting", question: '"who?"' },
+  waiting: { ...empty, status: "waiting", question: '"who?"', waiting_since: now },
   success: { ...empty, status: "success", outcome: "completed", finished_at: now },
   failed: { ...empty, status: "failed", finished_at: now, error_code: "X", error_message: "x" },
   cancelled: { ...empty, status: "cancelled", finished_at: now },
@@ -124,6 +125,8 @@ test.each<[string, Columns]>([
   ["failed_says_why", { ...legal.failed, error_message: null }],
   ["waiting_has_a_question", { ...legal.waiting, question: null }],
   ["waiting_has_a_question", { ...legal.pending, question: '"who?"' }],
+  ["waiting_has_a_beginning", { ...legal.waiting, waiting_since: null }],
+  ["waiting_has_a_beginning", { ...legal.pending, waiting_since: now }],
   ["pipeline_runs_status_check", { ...legal.pending, status: "asleep" }],
   ["pipeline_runs_outcome_check", { ...legal.success, outcome: "splendid" }],
   ["pipeline_runs_attempt_check", { ...legal.pending, attempt: -1 }],

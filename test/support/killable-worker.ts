@@ -2,10 +2,11 @@ import { setTimeout as thinking } from "node:timers/promises";
 import { openPool } from "../../src/db.ts";
 import type { Pipeline } from "../../src/pipeline.ts";
 import { Worker } from "../../src/worker/worker.ts";
-import { threeSteps, visits } from "./pipelines.ts";
+import { askingTwice, threeSteps, visits } from "./pipelines.ts";
 import { runtime } from "./runtime.ts";
 
-// A worker in a process of its own, to be killed: `killable-worker.ts <database url>` says "started", then "done".
+// A worker in a process of its own, to be killed: `killable-worker.ts <database url> [asking]` says "started", then
+// "done".
 
 const retries = { attempts: 30, base: 1, most: 5 };
 
@@ -21,9 +22,16 @@ export const slowPipelines: readonly Pipeline[] = [
   ),
 ];
 
-export async function workUntilDone(url: string, onStarted: () => void = () => {}): Promise<void> {
+/** Asks two people in one step, and takes a moment around each. */
+export const slowAsking: Pipeline = askingTwice({ retries }, () => thinking(30));
+
+export async function workUntilDone(
+  url: string,
+  onStarted: () => void = () => {},
+  pipelines: readonly Pipeline[] = slowPipelines,
+): Promise<void> {
   const pool = openPool(url);
-  const context = runtime({ pool, url }, ...slowPipelines);
+  const context = runtime({ pool, url }, ...pipelines);
   const worker = new Worker(context, { url, concurrency: 4, leaseMs: 400, drainMs: 2_000 });
   worker.start();
   onStarted();
@@ -33,7 +41,7 @@ export async function workUntilDone(url: string, onStarted: () => void = () => {
 }
 
 if (import.meta.main) {
-  const [url = ""] = process.argv.slice(2);
-  await workUntilDone(url, () => console.log("started"));
+  const [url = "", which] = process.argv.slice(2);
+  await workUntilDone(url, () => console.log("started"), which === "asking" ? [slowAsking] : slowPipelines);
   console.log("done");
 }

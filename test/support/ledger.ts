@@ -5,9 +5,10 @@ import { type ClaimOptions, claimRuns } from "../../src/ledger/claim.ts";
 import { endRuns } from "../../src/ledger/end.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { leaseLost } from "../../src/ledger/lease.ts";
+import { askQuestions, type NewQuestion } from "../../src/ledger/questions.ts";
 import { type ClaimedRun, type Lease, Run, type RunRequest } from "../../src/ledger/run.ts";
 import { startAttempts } from "../../src/ledger/start.ts";
-import type { Stamp, Usage } from "../../src/pipeline.ts";
+import { noUsage, type Stamp, type Usage } from "../../src/pipeline.ts";
 
 export const stamp: Stamp = {
   pipeline_version: 1,
@@ -80,8 +81,19 @@ export async function startAttempt(db: Db, lease: Lease, made: Stamp): Promise<v
 
 /** Parks one run, whose graph asks a person. Throws LEASE_LOST. */
 export async function parkRun(db: Db, lease: Lease, question: unknown, usage: Usage): Promise<void> {
-  const held = await endRuns(db, [{ status: "waiting", lease, question, usage }]);
+  await parkWith(db, lease, [{ id: "q", question }], usage);
+}
+
+/** The same with all that it asks. */
+export async function parkWith(
+  db: Db,
+  lease: Lease,
+  questions: readonly NewQuestion[],
+  usage: Usage = noUsage,
+): Promise<void> {
+  const held = await endRuns(db, [{ status: "waiting", lease, question: questions[0]?.question, usage }]);
   if (held.size === 0) throw leaseLost(lease);
+  await askQuestions(db, [{ run: lease, questions }]);
 }
 
 /** The request that asks for the same work as `run`. */
@@ -116,6 +128,7 @@ const FullRun = Run.extend({
   graph_started_at: z.date().nullable(),
   cancel_requested_at: z.date().nullable(),
   question: z.unknown(),
+  waiting_since: z.date().nullable(),
 });
 
 /** The run's row, whole. */

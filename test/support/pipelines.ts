@@ -133,12 +133,54 @@ export function visits(hear: (item: string) => Promise<string> | string, definit
   );
 }
 
-/** An enricher that asks a person and says what it was told. */
-export function asking(question: unknown, definition: Given = {}): Pipeline {
+/** An enricher that asks a person, and says what `tell` makes of what it was told. */
+export function asking(question: unknown, definition: Given & Telling = {}): Pipeline {
+  const { before = () => {}, tell = String, answerSchema: responseSchema, ...given } = definition;
+  return enricher(given, () =>
+    new StateGraph({ state: Entity.extend(Echo.shape), input: Entity, output: Echo })
+      .addNode("prepare", async () => {
+        await before();
+        return {};
+      })
+      .addNode("ask", async () => {
+        const told: unknown = interrupt(question, responseSchema ? { responseSchema } : {});
+        return { said: await tell(told) };
+      })
+      .addEdge(START, "prepare")
+      .addEdge("prepare", "ask")
+      .addEdge("ask", END),
+  );
+}
+
+export type Telling = {
+  /** Done in a step of its own, before it asks. */
+  readonly before?: () => Promise<void> | void;
+  readonly tell?: (told: unknown) => Promise<string> | string;
+  /** What an answer must be. */
+  readonly answerSchema?: z.ZodType;
+};
+
+/** An enricher that asks a person twice in one step, and does `between` before, between and after. */
+export function askingTwice(
+  definition: Given = {},
+  between: () => Promise<unknown> | unknown = () => {},
+): Pipeline {
   return enricher(definition, () =>
     new StateGraph({ state: Entity.extend(Echo.shape), input: Entity, output: Echo })
-      .addNode("ask", () => ({ said: String(interrupt(question)) }))
+      .addNode("ask", async ({ title }) => {
+        await between();
+        const who: string = interrupt(`Who is in ${title}?`);
+        await between();
+        const then: string = interrupt(`And then, in ${title}?`);
+        await between();
+        return { said: [who, then].join(", ") };
+      })
       .addEdge(START, "ask")
       .addEdge("ask", END),
   );
+}
+
+/** An enricher that asks about each word of the text at once. */
+export function askingAll(definition: Given = {}): Pipeline {
+  return visits((word) => String(interrupt(word)), definition);
 }

@@ -51,7 +51,7 @@ export function startWorker(context: Context, { url }: TestDatabase, options: Pa
 /** Forgets all runs, so that no test finds what another left behind. For `afterEach`. */
 export async function emptyLedger({ pool }: TestDatabase): Promise<void> {
   await pool.query(
-    "truncate pipeline_runs, tenant_controls, pipeline_controls, tenant_turns, checkpoints, checkpoint_blobs, checkpoint_writes",
+    "truncate pipeline_runs, questions, tenant_controls, pipeline_controls, tenant_turns, checkpoints, checkpoint_blobs, checkpoint_writes",
   );
 }
 

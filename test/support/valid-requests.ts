@@ -125,6 +125,8 @@ const validRequests = ({
   "GET /admin/tenants/:tenant_id/runs/:id": nothing,
   "POST /admin/tenants/:tenant_id/runs/:id/retry": nothing,
   "POST /admin/tenants/:tenant_id/runs/:id/cancel": nothing,
+  "POST /admin/tenants/:tenant_id/runs/:id/answer": { body: { answer: { who: "Mara" }, question: "q" } },
+  "POST /admin/runs/:id/answer": { body: { answer: { who: "Mara" }, question: "q" } },
 
   "GET /admin/tenants/:tenant_id/dead-letters": { query: { pipeline: "base", cause: "GRAPH_FAILED" } },
   "GET /admin/dead-letters": { query: { pipeline: "base", cause: "GRAPH_FAILED" } },

@@ -223,7 +223,7 @@ test("runs that end, wait and are cancelled share a transaction", async () => {
   const runs = await claimAll(["one"]);
   const how: readonly Partial<GraphEnding>[] = [
     {},
-    { kind: "waiting", question: null },
+    { kind: "waiting", questions: [{ id: "q", question: null }] },
     { kind: "cancelled", reason: "cancelled on request" },
     { kind: "duplicate" },
   ];

@@ -214,7 +214,7 @@ test("a run that waits for a person asks the same again when it is taken up with
   const scene = await takeScene(context);
   await worker.untilDone();
   await database.pool.query(
-    "update pipeline_runs set status = 'pending', question = null where status = 'waiting'",
+    "update pipeline_runs set status = 'pending', question = null, waiting_since = null where status = 'waiting'",
   );
   await worker.untilDone();
 

@@ -2,6 +2,7 @@ import { Option } from "@commander-js/extra-typings";
 import { LoregraphError } from "../../errors.ts";
 import { cancelRun } from "../../ledger/cancel.ts";
 import { findRun, type WholeRun } from "../../ledger/look.ts";
+import type { Question } from "../../ledger/questions.ts";
 import { listRuns } from "../../ledger/read.ts";
 import { retryRun } from "../../ledger/retry.ts";
 import type { Run } from "../../ledger/run.ts";
@@ -85,6 +86,10 @@ function asText(runs: readonly Run[]): string {
 /** What there is to know of a run that did not succeed, or has not yet. */
 function more(run: Run | undefined): readonly string[] {
   if (!run || run.status === "success") return [];
+  if (run.waiting_since) {
+    const question = brief(JSON.stringify(run.question), 140);
+    return [`  run ${run.id}`, `  asks, since ${ago(run.waiting_since)}: ${question}`];
+  }
   const why = run.error_message ? [`  ${run.error_code}: ${brief(run.error_message, 140)}`] : [];
   return [`  run ${run.id}`, ...why];
 }
@@ -114,7 +119,6 @@ function wholeText(run: WholeRun): string {
     ["cause", run.cause && `${run.cause.event} ${run.cause.id}, ${run.cause.occurred_at.toISOString()}`],
     ["parent", run.parent_run_id],
     ["reingest", run.reingest_id],
-    ["question", run.question == null ? null : brief(JSON.stringify(run.question), 200)],
     ["cost", dollars(run.cost_usd)],
     ["calls", `${run.model_calls} of models, ${run.embedding_calls} for embeddings`],
     ["tokens", `${run.tokens_in} in, ${run.tokens_out} out, ${run.embedding_tokens} embedded`],
@@ -123,5 +127,28 @@ function wholeText(run: WholeRun): string {
   const errors = run.errors.map(({ attempt, at, code, message }) =>
     [`attempt ${attempt}, ${at}: ${code}`, `  ${brief(message, 400)}`].join("\n"),
   );
-  return [`${run.pipeline} ${run.outcome ?? run.status}, run ${run.id}`, ...known, ...errors].join("\n");
+  const title = `${run.pipeline} ${run.outcome ?? run.status}, run ${run.id}`;
+  return [title, ...known, ...run.questions.map(questionText), ...errors].join("\n");
+}
+
+function questionText({ id, question, answer, answer_schema, ...about }: Question): string {
+  const { asked_at, expires_at, default_answer, answered_at, answered_by, set_aside_at, refused_because } =
+    about;
+  const json = (value: unknown) => brief(JSON.stringify(value), 400);
+  const lines = [
+    `question ${id}, asked ${ago(asked_at)} ago`,
+    json(question),
+    ...(answer_schema ? [`expects ${json(answer_schema)}`] : []),
+    ...(refused_because
+      ? [`asked again, as the graph refused the answer: ${brief(refused_because, 200)}`]
+      : []),
+    ...(answered_at ? [`answered by ${answered_by}, ${ago(answered_at)} ago: ${json(answer)}`] : []),
+    ...(set_aside_at
+      ? ["set aside: what it is about, or its pipeline, had changed, and the graph started over"]
+      : []),
+    ...(expires_at && !answered_at
+      ? [`${expires_at.toISOString()}: answered by itself: ${json(default_answer)}`]
+      : []),
+  ];
+  return lines.join("\n  ");
 }

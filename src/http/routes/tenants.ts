@@ -19,7 +19,9 @@ const Summary = TenantSummary.extend({
   pending: z.int().describe(`Counted up to ${mostPending}`),
 }).meta({ id: "TenantSummary" });
 const Tenant = Controls.extend({
-  backlog: z.array(Backlog.extend({ due_since: Time.nullable() })).describe("By pipeline"),
+  backlog: z
+    .array(Backlog.extend({ due_since: Time.nullable(), waiting_since: Time.nullable() }))
+    .describe("By pipeline"),
 }).meta({ id: "Tenant" });
 
 const mostFlags = 100;
