@@ -82,7 +82,14 @@ const commands = {
     summary: "check all pipelines, and whether one changed without a new version",
     load: () => import("./commands/check.ts"),
   },
-  graph: { summary: "draw a pipeline's graph as Mermaid", load: () => import("./commands/graph.ts") },
+  explain: {
+    summary: "tell how an enrichment came to be, back to the change of content that caused it",
+    load: () => import("./commands/explain.ts"),
+  },
+  graph: {
+    summary: "draw a pipeline's graph as Mermaid or SVG",
+    load: () => import("./commands/graph.ts"),
+  },
   studio: {
     summary: "open runs in LangGraph Studio or its SDK",
     load: () => import("./commands/studio.ts"),

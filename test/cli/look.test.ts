@@ -1,12 +1,13 @@
 /** The commands that only look: status, runs, show, search, graph. */
 
 import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { failAttempt } from "../../src/ledger/attempt.ts";
 import type { ClaimedRun } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { type EntityKey, upsertEntities } from "../../src/store/entities.ts";
-import { run, type Said } from "../support/cli.ts";
+import { fileInTest, run, type Said } from "../support/cli.ts";
 import { storeScene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { claimed } from "../support/ledger.ts";
@@ -205,6 +206,16 @@ describe("graph", () => {
       version: 1,
       mermaid: drawn.out,
     });
+  });
+
+  test("is SVG where that is asked for, in a file where one is named", async () => {
+    const file = await fileInTest("mood.svg", "");
+    const written = await run(["graph", "dialog-mood", "--svg", "--out", file], {});
+    const printed = await run(["graph", "dialog-mood", "--format", "svg"], {});
+
+    expect(written).toEqual({ code: 0, out: `${file}\n`, err: "" });
+    expect(await readFile(file, "utf8")).toBe(printed.out);
+    expect(printed.out).toMatch(/^<svg xmlns=[\s\S]*class="conditional"[\s\S]*<\/svg>\n$/);
   });
 
   test("of no such pipeline is wrong use", async () => {

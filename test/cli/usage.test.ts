@@ -11,6 +11,7 @@ const fileOf = (name: string) => readFile(fileURLToPath(new URL(`../../${name}`,
 const names = [
   "demo import sync new inspect up worker serve keys reingest pause resume status runs checkpoints",
   "dead-letters show search try eval graph db migrate studio fork check rollout diff answer",
+  "explain",
 ].flatMap((line) => line.split(" "));
 /** Commands of commands: they have an example, and their own have `--json`. */
 const groups = ["db", "fork", "dead-letters", "keys"];

@@ -5,6 +5,7 @@ import { readChunks, readDocument } from "../../store/documents.ts";
 import { type Enrichment, enrichmentsOf } from "../../store/enrichments.ts";
 import { childrenOf } from "../../store/entities.ts";
 import { eventsOf } from "../../store/events.ts";
+import { type Evidence, evidenceIn } from "../../store/evidence.ts";
 import { ago, brief, print, table } from "../output.ts";
 import { newCommand, tenantOption, uuid } from "../program.ts";
 import { withSession } from "../session.ts";
@@ -33,7 +34,12 @@ async function gather(db: Db, entity: Entity) {
     childrenOf(db, entity.tenant_id, entity.source_id),
     listRuns(db, { tenant_id: entity.tenant_id, source_id: entity.source_id }),
   ]);
-  return { entity, document: document ?? null, chunks, enrichments, events, children, runs };
+  const looked = enrichments.map(async (enrichment) => ({
+    ...enrichment,
+    evidence: await evidenceIn(db, entity, enrichment.output),
+  }));
+  const evident = await Promise.all(looked);
+  return { entity, document: document ?? null, chunks, enrichments: evident, events, children, runs };
 }
 
 type Shown = Awaited<ReturnType<typeof gather>>;
@@ -45,7 +51,7 @@ function asText({ entity, document, chunks, enrichments, events, children, runs 
     document
       ? `document: ${document.kind}, language ${document.language ?? "unknown"}, ${chunks.length} chunks by ${document.model}, ${ago(document.stored_at)} old`
       : "document: none yet",
-    ...enrichments.map(enrichmentText),
+    ...enrichments.map((enrichment) => enrichmentText(enrichment, entity)),
     ...(children.length > 0 ? [`children:\n${children.map(childText).join("\n")}`] : []),
     `events:\n${table(
       ["event", "version", "at"],
@@ -62,22 +68,45 @@ function childText({ source_type, source_id, title }: Entity): string {
   return `  ${source_type} ${source_id}  ${title}`;
 }
 
+type Evident = Enrichment & { readonly evidence: readonly Evidence[] };
+
 /** The most lines of one enrichment. */
 const most = 40;
 
-function enrichmentText({
-  pipeline,
-  outcome,
-  model,
-  pipeline_version,
-  stored_at,
-  output,
-}: Enrichment): string {
+function enrichmentText(
+  { pipeline, outcome, model, pipeline_version, stored_at, output, evidence }: Evident,
+  { source_id }: Entity,
+): string {
   const head = `${pipeline} v${pipeline_version}, ${outcome}, by ${model}, ${ago(stored_at)} old`;
   const lines = JSON.stringify(output, null, 2).split("\n");
   const cut =
     lines.length > most
       ? [...lines.slice(0, most), `… ${lines.length - most} more lines; --json has all`]
       : lines;
-  return [head, ...cut.map((line) => `  ${line}`)].join("\n");
+  return [head, ...cut.map((line) => `  ${line}`), ...evidenceText(evidence, source_id)].join("\n");
+}
+
+/** The most places of evidence of one enrichment. */
+const mostPlaces = 12;
+
+/** Each sentence of evidence with where it stands, and marked in what stands around it. */
+function evidenceText(evidence: readonly Evidence[], own: string): readonly string[] {
+  if (evidence.length === 0) return [];
+  const left = evidence.length - mostPlaces;
+  return [
+    "evidence:",
+    ...evidence.slice(0, mostPlaces).map((each) => placeText(each, own)),
+    ...(left > 0 ? [`  … ${left} more places; --json has all`] : []),
+  ];
+}
+
+function placeText({ quote, stands, context, ...where }: Evidence, own: string): string {
+  const { source_type, source_id, path, line, start, end } = where;
+  const elsewhere = source_id === own ? [] : [`${source_type} ${source_id}`];
+  const place = [`“${brief(quote)}”`, ...elsewhere, path, `line ${line}`, `characters ${start} to ${end}`];
+  const head = `  ${place.filter(Boolean).join(", ")}`;
+  return [
+    head,
+    stands ? `    ${context}` : "    it does not stand there any more: its text has changed",
+  ].join("\n");
 }
