@@ -65,11 +65,6 @@ export const errorCodes = {
     retry: true,
     solve: "Read the run's errors, then correct the graph and redrive.",
   },
-  GRAPH_ENDLESS: {
-    status: 422,
-    retry: false,
-    solve: "Give the circle that the message names a way to END.",
-  },
   COMMIT_FAILED: {
     status: 500,
     retry: true,
@@ -84,6 +79,12 @@ export const errorCodes = {
     status: 429,
     retry: true,
     solve: "Wait: the run is tried again by itself and loses no attempt.",
+  },
+  BUDGET_SPENT: {
+    status: 429,
+    retry: true,
+    solve:
+      "Wait for the end of the budget's period, or raise it by `loregraph budget set`; no attempt is lost.",
   },
   MODEL_REQUIRED: {
     status: 422,

@@ -32,6 +32,14 @@ const commands = {
     summary: "show what there is, what waits, what failed and what it cost",
     load: () => import("./commands/status.ts"),
   },
+  cost: {
+    summary: "show what a tenant's models cost, and what was saved",
+    load: () => import("./commands/cost.ts"),
+  },
+  budget: {
+    summary: "bound what a tenant's models cost a day or a month",
+    load: () => import("./commands/budget.ts"),
+  },
   runs: {
     summary: "list runs, newest first; show, retry or cancel one",
     load: () => import("./commands/runs.ts"),

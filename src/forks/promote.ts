@@ -37,7 +37,7 @@ export async function promoteFork(
       const run = await insertForcedRun(db, { ...open, parent_run_id: open.run_id, worker });
       const ending = { kind: "answered", answer, stamp: open.stamp } as const;
       await commitEndings(db, context.registry, [
-        settled({ run, pipeline, entity, ending, usage: open.usage }),
+        settled({ run, pipeline, entity, ending, usage: open.usage, calls: [] }),
       ]);
       await notePromotion(db, open, run.id);
       return { run_id: run.id, fork_id: open.id };

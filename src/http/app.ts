@@ -10,6 +10,7 @@ import { answerOnce } from "./idempotency.ts";
 import { guardAnswers, limitLoad, limitRates, limitReads } from "./limits.ts";
 import { heedRequests, judgeHeads, limitPipelines } from "./malformed.ts";
 import { answerProblems, sendProblem } from "./problem.ts";
+import { costRoutes } from "./routes/costs.ts";
 import { deadLetterRoutes } from "./routes/dead-letters.ts";
 import { entityRoutes } from "./routes/entities.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -64,6 +65,7 @@ export async function openApp(
   healthRoutes(app, services);
   metricsRoutes(app, services);
   tenantRoutes(app, services);
+  costRoutes(app, services);
   pipelineRoutes(app, services);
   reingestRoutes(app, services);
   runRoutes(app, services);

@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Pool } from "../db.ts";
 import { type Backlog, listBacklogs } from "../ledger/backlog.ts";
+import { listSpentBudgets } from "../ledger/budgets.ts";
 import { familyOf } from "../ledger/deliveries.ts";
 import { type AttemptTally, durationBounds, readTallies } from "../ledger/tallies.ts";
 import { listWorkers } from "../ledger/workers.ts";
@@ -32,14 +33,15 @@ type Read = Awaited<ReturnType<typeof readAll>>;
 type Metric = { readonly metric: { reset(): void }; readonly set: (read: Read) => void };
 
 async function readAll(pool: Pool) {
-  const [tallies, backlogs, workers, lag, models] = await Promise.all([
+  const [tallies, backlogs, workers, lag, models, budgets] = await Promise.all([
     readTallies(pool),
     listBacklogs(pool),
     listWorkers(pool),
     readLag(pool),
     listModelStates(pool),
+    listSpentBudgets(pool),
   ]);
-  return { tallies, backlogs, workers, lag, models };
+  return { tallies, backlogs, workers, lag, models, budgets };
 }
 
 function gauges(registry: Registry): readonly Metric[] {
@@ -95,6 +97,7 @@ function gauges(registry: Registry): readonly Metric[] {
       ({ waiting_since }) => waiting_since,
     ),
     plain("loregraph_workers", "Workers heard of in the last minute", ({ workers }) => workers.length),
+    plain("loregraph_budgets_spent", "Budgets that hold work back", ({ budgets }) => budgets.length),
     plain("loregraph_reingests_open", "Reingests that are planned or running", ({ lag }) => lag.reingests),
     plain(
       "loregraph_producer_lag",

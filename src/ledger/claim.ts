@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Db, many, type Pool, transaction } from "../db.ts";
 import { SubjectType } from "../pipeline.ts";
+import { isBudgeted, spentBudgetOf } from "./budgets.ts";
 import { type ClaimMemory, nothingKnown } from "./claim-memory.ts";
 import { firstOfEach, key, none, reingestOf } from "./lanes.ts";
 import { planOnce } from "./plan.ts";
@@ -26,7 +27,7 @@ export type ClaimOptions = {
  *
  * Fair: of the tenants that have due work, the one that has the fewest running runs for its weight comes first, and
  * among equals the one that was served the longest ago; within a tenant, the higher priority, then the longest due.
- * Paused tenants, pipelines and reingests are passed over, and caps and a reingest's pace hold: claims take turns, so
+ * Paused tenants, pipelines and reingests, and what waits for a budget, are passed over, and caps and a reingest's pace hold: claims take turns, so
  * that none counts what another is about to add. A run about a source type that this version does not know is left to
  * a worker that does.
  */
@@ -209,6 +210,7 @@ const claimSql = `
       offset 0
     ) of on true
     where lane.pipeline like any ($2) and tenant.paused_at is null and control.paused_at is null
+      and ${spentBudgetOf("lane", now)} is null
       and (${tenantCap} is null or ${tenantRunning} < ${tenantCap})
       and (control.max_running is null or coalesce(pipeline_load.runs, 0) < control.max_running)
       and (lane.reingest = ${none} or ($6 > 0 and of.status = 'running' and coalesce(${paceRoom}, 1) > 0))
@@ -305,7 +307,7 @@ const claimSql = `
   cross join at_limits
   where run.ctid = locked.place
   returning run.tenant_id, run.id, run.source_type, run.source_id, run.source_version, run.pipeline,
-    run.priority, run.reingest_id, run.force,
+    run.priority, run.reingest_id, run.force, ${isBudgeted("run")} as budgeted,
     run.attempt, run.max_attempts, run.lease_token, run.started_at < ${now} as claimed_before,
     jsonb_array_length(run.errors) as failures,
     case when paced.next_at >= ${now} + interval '2.5 seconds' then

@@ -34,6 +34,8 @@ export const ClaimedRun = z.object({
   /** The reingest that it is a part of; the runs that follow from it are too. */
   reingest_id: z.guid().nullable(),
   force: z.boolean(),
+  /** Is there a budget that covers it? Then its calls are noted as they end, and each asks before. */
+  budgeted: z.boolean(),
   attempt: z.int(),
   max_attempts: z.int(),
   lease_token: z.guid(),

@@ -11,7 +11,7 @@ export type Asking = {
   readonly gate: Gate;
   /** The models that may answer where the first cannot. */
   readonly fallbacks: readonly string[];
-  readonly onCall: (call: ModelCall) => void;
+  readonly onCall: (call: ModelCall) => unknown;
 };
 
 /**
@@ -23,7 +23,7 @@ export function fetchThrough(send: Send, { prices, onCall, ...asking }: Asking):
     const request = requestOf(input, init, asking);
     const began = performance.now();
     const response = await send(request);
-    if (isOk(response)) onCall(callOf(request, response, performance.now() - began, prices));
+    if (isOk(response)) await onCall(callOf(request, response, performance.now() - began, prices));
     const { body, status, headers } = response;
     return new Response(body, { status, headers });
   };

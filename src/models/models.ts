@@ -37,8 +37,8 @@ export type LendOptions = {
   readonly models?: readonly string[] | undefined;
   /** What each question to a model server waits for, right before it leaves; where it throws, nothing is asked. */
   readonly before?: Gate;
-  /** Is told of each answer, before it is read. */
-  readonly onCall?: (call: ModelCall) => void;
+  /** Is told of each answer, before it is read, and waited for. */
+  readonly onCall?: (call: ModelCall) => unknown;
 };
 
 /** The model tools of one attempt, and what it has used so far. */
@@ -67,9 +67,9 @@ export function openModels(settings: ModelSettings, layers: Layers = {}): Models
     lend: ({ known, asker, models = [settings.chatModel], before = async () => {}, onCall = () => {} }) => {
       const [chat = settings.chatModel, ...others] = models;
       const usage = usageRecorder();
-      const told = (call: ModelCall) => {
+      const told = async (call: ModelCall) => {
         usage.called(call);
-        onCall(call);
+        await onCall(call);
       };
       const fetch = fetchThrough(send, { prices, asker, gate: before, fallbacks: others, onCall: told });
       return {

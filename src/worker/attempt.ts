@@ -2,6 +2,8 @@ import { AttemptSaver } from "../../checkpoints/attempt-saver.ts";
 import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
+import { assertBudget } from "../ledger/budgets.ts";
+import { noteCallsNow } from "../ledger/calls.ts";
 import { leaseLost } from "../ledger/lease.ts";
 import { answersTo, setAnswersAside } from "../ledger/questions.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
@@ -12,6 +14,7 @@ import { candidateStamp } from "../store/candidates.ts";
 import { knownVectors } from "../store/documents.ts";
 import { sameStamp, stampKey } from "../store/stamps.ts";
 import type { Subject } from "../store/subjects.ts";
+import { CallLog } from "./call-log.ts";
 import { type Committed, commitEnding } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Ended } from "./ended.ts";
@@ -33,10 +36,11 @@ export async function runAttempt(
 ): Promise<Committed> {
   const started = performance.now();
   const pipeline = pipelineOf(context, run);
-  const lent = lendModels(context, run);
+  const calls = new CallLog(run);
+  const lent = lendModels(context, run, calls);
   const { entity, ending } = await tryRun(context, { run, pipeline, lent }, stop);
   context.worked?.(run);
-  const ended = { run, pipeline, entity, ending, usage: lent.usage() };
+  const ended = { run, pipeline, entity, ending, usage: lent.usage(), calls: calls.due() };
   const committed = await commitEnding(context, ended, stop.signal);
   await deleteAtOnce(context, { run, pipeline }, committed.ending);
   const ms = Math.round(performance.now() - started);
@@ -62,15 +66,32 @@ function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
 
 /**
  * Lends models to one attempt: what it uses is counted for it, what its tenant embedded before is reused, and no model
- * server is asked while another attempt may be at the same run.
+ * server is asked while another attempt may be at the same run, nor where a budget is spent.
  */
-function lendModels({ models, pool, sure }: Context, run: ClaimedRun): Lent {
+function lendModels(context: Context, run: ClaimedRun, calls: CallLog): Lent {
+  const { models, pool, sure } = context;
   const { embeddingName } = models;
   const { tenant_id, pipeline } = run;
   return models.lend({
     asker: { tenant_id, run_id: run.id, pipeline },
     known: (hashes) => orUnavailable(() => knownVectors(pool, tenant_id, embeddingName, hashes)),
-    before: async () => await sure?.(run),
+    before: async () => {
+      if (run.budgeted) await orUnavailable(() => assertBudget(pool, run));
+      await sure?.(run);
+    },
+    onCall: async (call) => {
+      calls.add(call);
+      if (run.budgeted) await noteAtOnce(context, calls);
+    },
+  });
+}
+
+/** Others who share the budget must know of it before their next call. Where that fails, the ending notes it. */
+async function noteAtOnce({ pool, log }: Context, calls: CallLog): Promise<void> {
+  await safely(log, "calls-noted", async () => {
+    const due = calls.due();
+    await noteCallsNow(pool, due);
+    calls.forget(due);
   });
 }
 

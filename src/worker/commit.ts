@@ -1,10 +1,13 @@
+import { isDeepStrictEqual } from "node:util";
 import { isConnectionError, transaction } from "../db.ts";
 import { LoregraphError, messageOf } from "../errors.ts";
+import { noteCalls } from "../ledger/calls.ts";
+import { chargeRun } from "../ledger/charge.ts";
 import { wakeWorkers } from "../ledger/enqueue.ts";
 import { leaseLost } from "../ledger/lease.ts";
 import { releaseRuns } from "../ledger/release.ts";
 import { pause } from "../pause.ts";
-import type { Usage } from "../pipeline.ts";
+import { noUsage, type Usage } from "../pipeline.ts";
 import type { Context } from "./context.ts";
 import type { Ended } from "./ended.ts";
 import type { Ending } from "./ending.ts";
@@ -65,6 +68,7 @@ async function commitOnce(context: SharedContext, ended: Ended): Promise<number 
       await commitRelease(context, ended);
       return;
     case "lost":
+      await noteCalls(context.pool, ended.calls);
       lost(context);
   }
 }
@@ -74,9 +78,11 @@ async function commitSettled({ together }: SharedContext, ended: Settling): Prom
   if (!held) throw leaseLost(ended.run);
 }
 
-async function commitRelease({ pool }: Context, { run }: Ended): Promise<void> {
+async function commitRelease({ pool }: Context, { run, usage, calls }: Ended): Promise<void> {
   await transaction(pool, async (db) => {
+    if (!isDeepStrictEqual(usage, noUsage)) await chargeRun(db, run, usage);
     await releaseRuns(db, [run]);
+    await noteCalls(db, calls);
     await wakeWorkers(db);
   });
 }

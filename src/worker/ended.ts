@@ -1,3 +1,4 @@
+import type { NotedCall } from "../ledger/calls.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import type { Entity, Pipeline, Usage } from "../pipeline.ts";
 import type { Ending, GraphEnding } from "./ending.ts";
@@ -10,6 +11,8 @@ export type Ended<How extends GraphEnding = GraphEnding> = {
   readonly entity: Entity | undefined;
   readonly ending: How;
   readonly usage: Usage;
+  /** What it asked of models and has not noted yet. */
+  readonly calls: readonly NotedCall[];
 };
 
 /** An ending of these kinds. */

@@ -47,8 +47,13 @@ export function endingOf(error: unknown, signal: AbortSignal): GraphEnding {
   return { kind: "retry", error: known, counts: !costsNoAttempt.includes(known.code) };
 }
 
-/** Waiting for a provider or for the database is nobody's failure. */
-const costsNoAttempt: readonly ErrorCode[] = ["RATE_LIMITED", "MODEL_UNREACHABLE", "DATABASE_UNAVAILABLE"];
+/** Waiting for a provider, for money or for the database is nobody's failure. */
+const costsNoAttempt: readonly ErrorCode[] = [
+  "RATE_LIMITED",
+  "BUDGET_SPENT",
+  "MODEL_UNREACHABLE",
+  "DATABASE_UNAVAILABLE",
+];
 
 function endingOfStop({ why }: Stop, error: unknown): GraphEnding {
   switch (why) {

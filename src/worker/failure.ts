@@ -2,6 +2,7 @@ import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import type { Db } from "../db.ts";
 import type { LoregraphError } from "../errors.ts";
 import { failAttempt } from "../ledger/attempt.ts";
+import { noteCalls } from "../ledger/calls.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { storableText } from "../store/storable.ts";
@@ -17,13 +18,14 @@ import type { Ended, Ends } from "./ended.ts";
 export async function commitFailure(
   db: Db,
   { log }: Context,
-  { run, pipeline, ending, usage }: Ended<Ends<"retry" | "hopeless">>,
+  { run, pipeline, ending, usage, calls }: Ended<Ends<"retry" | "hopeless">>,
 ): Promise<number | undefined> {
   const { error } = ending;
   const retryInMs = ending.kind === "hopeless" ? null : retryDelay(pipeline, run, error);
   const counts = ending.kind === "hopeless" || ending.counts;
   const failure = { code: error.code, message: storableText(error.message), retryInMs, counts, usage };
   const status = await failAttempt(db, run, failure);
+  await noteCalls(db, calls);
   if (error.code === "COMMIT_FAILED") await deleteCheckpoints(db, run.id);
   log.warn({ code: error.code, kind: kindOf(error), status }, "attempt-failed");
   return status === "pending" && retryInMs !== null ? retryInMs : undefined;

@@ -1,4 +1,5 @@
 import { type Db, transaction } from "../db.ts";
+import { noteCalls } from "../ledger/calls.ts";
 import { endRuns } from "../ledger/end.ts";
 import { askQuestions } from "../ledger/questions.ts";
 import { publishAll } from "../publish.ts";
@@ -52,7 +53,8 @@ async function commitAll(
 
 /**
  * Commits endings in the caller's transaction, in this order in every one, and each kind in the order of its keys: entities,
- * runs, what was learnt of them, webhooks, runs that follow.
+ * runs, what was learnt of them, webhooks, runs that follow, what models
+ * were asked.
  *
  * @returns the tokens of the leases that were held.
  */
@@ -72,6 +74,11 @@ export async function commitEndings(db: Db, registry: Context["registry"], endin
     news ? news.events(spokenOf(news.entity)).map((event) => ({ event, cause: run })) : [],
   );
   await publishAll(db, registry, told);
+  // Also of those that have lost their lease: what they asked was paid for.
+  await noteCalls(
+    db,
+    endings.flatMap(({ calls }) => calls),
+  );
   return held;
 }
 

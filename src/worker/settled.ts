@@ -1,3 +1,4 @@
+import type { NotedCall } from "../ledger/calls.ts";
 import type { RunEnd } from "../ledger/end.ts";
 import type { NewQuestion } from "../ledger/questions.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
@@ -26,6 +27,8 @@ export type Settled = {
   readonly run: ClaimedRun;
   /** How its run ends. */
   readonly end: RunEnd;
+  /** What its attempt asked of models. */
+  readonly calls: readonly NotedCall[];
   /** What it stores, in characters of JSON. */
   readonly weight: number;
   /** What it stores and tells, and about what: where that is gone, nothing, and the run ends cancelled. */
@@ -54,7 +57,18 @@ export type Settling = Ended<Ends<"answered" | "duplicate" | "waiting" | "cancel
 /** Why a run ends as cancelled where what it is about was deleted. */
 export const gone = "its entity was deleted";
 
-export function settled({ ending, ...ended }: Settling): Settled {
+/** What a call weighs, in characters of JSON. */
+const callWeight = 500;
+
+export function settled(settling: Settling): Settled {
+  const { calls } = settling;
+  const { weight, ...of } = withoutCalls(settling);
+  return { ...of, calls, weight: weight + callWeight * calls.length };
+}
+
+type Bare = Omit<Settled, "calls">;
+
+function withoutCalls({ ending, ...ended }: Settling): Bare {
   const { run, usage, entity } = ended;
   const held = { lease: run, usage };
   switch (ending.kind) {
@@ -73,14 +87,14 @@ export function settled({ ending, ...ended }: Settling): Settled {
   }
 }
 
-function quiet(run: ClaimedRun, end: RunEnd): Settled {
+function quiet(run: ClaimedRun, end: RunEnd): Bare {
   return { run, end, weight: 0 };
 }
 
 type Of<How extends "answered" | "duplicate" | "waiting"> = Ended<Ends<How>> & { readonly entity: Entity };
 
 /** What it asks is told to whoever can bring it before people. */
-function settledQuestions({ run, entity, ending, usage }: Of<"waiting">): Settled {
+function settledQuestions({ run, entity, ending, usage }: Of<"waiting">): Bare {
   const { questions } = ending;
   return {
     run,
@@ -92,7 +106,7 @@ function settledQuestions({ run, entity, ending, usage }: Of<"waiting">): Settle
 }
 
 /** An answer goes where its pipeline's answers belong, and is told of. */
-function settledAnswer({ run, pipeline, entity, ending, usage }: Of<"answered">): Settled {
+function settledAnswer({ run, pipeline, entity, ending, usage }: Of<"answered">): Bare {
   const { stamp, answer } = ending;
   const outcome = pipeline.outcome(answer);
   const { events, ...output } = storableJson(answer);
@@ -138,7 +152,7 @@ function candidateOf(enrichment: NewEnrichment | undefined, events: unknown): Ne
 }
 
 /** Nothing has changed: nothing is stored. An ingested version is still a fact that enrichers may wait for. */
-function settledDuplicate({ run, pipeline, entity, ending, usage }: Of<"duplicate">): Settled {
+function settledDuplicate({ run, pipeline, entity, ending, usage }: Of<"duplicate">): Bare {
   const events = isIngestion(pipeline) ? [ingestedEvent(entity, [])] : [];
   const candidate = { key: entity, pipeline: pipeline.name, pipeline_version: pipeline.version };
   return {

@@ -13,6 +13,7 @@ import { namesInLedger, triedIn } from "../registry.ts";
 import { withRunIds } from "../telemetry/log.ts";
 import { type Attempt, runAttempt } from "./attempt.ts";
 import { Bell } from "./bell.ts";
+import { tidyCalls } from "./call-retention.ts";
 import { Claims } from "./claims.ts";
 import type { Context } from "./context.ts";
 import { type Ending, endedAs } from "./ending.ts";
@@ -48,7 +49,7 @@ const countMs = 2_000;
 /** How often questions that expired are looked for, in milliseconds. */
 const expiryMs = 10_000;
 
-/** How often old checkpoints are looked for, in milliseconds. */
+/** How often it is looked for what is too old, in milliseconds. */
 const tidyMs = 600_000;
 
 /**
@@ -121,6 +122,7 @@ export class Worker {
       this.#heartbeat.keepRenewing(stopped),
       this.#keepTidy(stopping),
       this.#keepExpiring(stopping),
+      this.#keepCallsTidy(stopping),
       this.#keepCounting(stopping),
     ]);
     this.#context.log.info({ worker: this.name, concurrency: this.#slots.size }, "worker-started");
@@ -207,6 +209,12 @@ export class Worker {
     await keepDoing({ what: "questions-expired", everyMs: expiryMs, log, signal }, () =>
       expireQuestions(pool),
     );
+  }
+
+  /** Deletes single calls of models that are old, and folds the sums of past days. */
+  async #keepCallsTidy(signal: AbortSignal): Promise<void> {
+    const { pool, log } = this.#context;
+    await keepDoing({ what: "calls-tidied", everyMs: tidyMs, log, signal }, () => tidyCalls(pool, signal));
   }
 
   /** Deletes checkpoints that nobody needs any more. */

@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { writeCursor } from "../../src/http/cursor.ts";
 import { failAttempt } from "../../src/ledger/attempt.ts";
+import { setBudget } from "../../src/ledger/budgets.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import type { Context } from "../../src/worker/context.ts";
 import { started } from "./ledger.ts";
@@ -13,7 +14,15 @@ import { takeScene } from "./runtime.ts";
 /** What a tenant has, by the names of paths' parameters and of their resources. */
 export type Belongings = Readonly<
   Record<
-    "tenant_id" | "source_type" | "source_id" | "name" | "runs" | "webhooks" | "reingests" | "events",
+    | "tenant_id"
+    | "source_type"
+    | "source_id"
+    | "name"
+    | "runs"
+    | "webhooks"
+    | "reingests"
+    | "events"
+    | "budgets",
     string
   >
 >;
@@ -21,17 +30,18 @@ export type Belongings = Readonly<
 /** Gives a tenant one of each thing, with `mark` in every text of it; what held it back or filled it up is gone. */
 export async function settle(context: Context, tenant_id: string, mark: string): Promise<Belongings> {
   const { pool } = context;
-  for (const table of ["webhooks", "tenant_controls"])
+  for (const table of ["webhooks", "tenant_controls", "budgets"])
     await pool.query(`delete from ${table} where tenant_id = $1`, [tenant_id]);
   const scene = { tenant_id, title: mark, text: mark, metadata: { note: mark } };
   const { source_type, source_id } = await takeScene(context, scene);
-  const [run, webhook, reingest, event] = await Promise.all([
+  const [run, webhook, reingest, event, budget] = await Promise.all([
     deadLetter(context, tenant_id, mark),
     idOf(context, madeWebhook, [tenant_id, mark]),
     newReingest(pool, { tenant_id, idempotency_key: randomUUID() }),
     idOf(context, "select max(id) as id from events where tenant_id = $1", [tenant_id]),
+    setBudget(pool, { tenant_id, pipeline: mark, per: "day" }, 1_000),
   ]);
-  const ids = { runs: run, webhooks: webhook, reingests: reingest.id, events: event };
+  const ids = { runs: run, webhooks: webhook, reingests: reingest.id, events: event, budgets: budget.id };
   return { ...ids, tenant_id, source_type, source_id, name: "base" };
 }
 
@@ -78,6 +88,15 @@ const validRequests = ({
   "POST /admin/tenants/:tenant_id/pause": nothing,
   "POST /admin/tenants/:tenant_id/resume": nothing,
   "PATCH /admin/tenants/:tenant_id": { body: { weight: 2, max_running: 3, flags: { dark: true } } },
+
+  "GET /tenants/:tenant_id/cost": {
+    query: { since: "2026-11-01", until: "2026-11-30", by: "pipeline,model,day" },
+  },
+  "GET /admin/tenants/:tenant_id/budgets": nothing,
+  "PUT /admin/tenants/:tenant_id/budgets": {
+    body: { pipeline: "base", reingest_id: reingests, per: "month", usd: 1_000 },
+  },
+  "DELETE /admin/tenants/:tenant_id/budgets/:id": nothing,
 
   "GET /admin/pipelines": nothing,
   "GET /admin/pipelines/:name": nothing,

@@ -50,7 +50,7 @@ async function ended(context: Context, run: ClaimedRun, given: Partial<GraphEndi
   if (!pipeline) throw new Error(`no pipeline ${run.pipeline}`);
   const answered = { kind: "answered", answer: { said: run.pipeline }, stamp } as const;
   const ending = { ...answered, ...given } as GraphEnding;
-  return { run, pipeline, entity: await readEntity(database.pool, run), ending, usage: noUsage };
+  return { run, pipeline, entity: await readEntity(database.pool, run), ending, usage: noUsage, calls: [] };
 }
 
 /** Commits endings that are due at one moment, and gives what became of each. */

@@ -1,4 +1,5 @@
 import { LoregraphError } from "../../errors.ts";
+import { budgetText, type HeldBudget, listSpentBudgets } from "../../ledger/budgets.ts";
 import { type Cause, listCauses } from "../../ledger/causes.ts";
 import { listPaused, type Paused } from "../../ledger/controls.ts";
 import { countOpenRuns, type Tally, tallyRuns } from "../../ledger/read.ts";
@@ -17,6 +18,7 @@ type Status = {
   readonly pending: number;
   readonly running: number;
   readonly paused: readonly Paused[];
+  readonly budgets_spent: readonly HeldBudget[];
   readonly dead_letters: readonly Cause[];
   readonly workers: readonly LiveWorker[];
   /** Pipelines whose code changed without a new version, as workers last ran it. */
@@ -42,17 +44,20 @@ export const command = () =>
           return await showStamps(session, { tenant_id: tenant, pipeline }, json);
         }
         const { pool } = session;
-        const [entities, runs, open, paused, dead_letters, workers, changed, models] = await Promise.all([
-          countEntities(pool, tenant),
-          tallyRuns(pool, tenant),
-          countOpenRuns(pool, { tenant_id: tenant }),
-          listPaused(pool, tenant),
-          listCauses(pool, { tenant_id: tenant }),
-          listWorkers(pool),
-          listUnaccepted(pool),
-          listModelStates(pool),
-        ]);
-        const seen = { entities, runs, ...open, paused, dead_letters, workers, changed, models };
+        const [entities, runs, open, paused, budgets_spent, dead_letters, workers, changed, models] =
+          await Promise.all([
+            countEntities(pool, tenant),
+            tallyRuns(pool, tenant),
+            countOpenRuns(pool, { tenant_id: tenant }),
+            listPaused(pool, tenant),
+            listSpentBudgets(pool, tenant),
+            listCauses(pool, { tenant_id: tenant }),
+            listWorkers(pool),
+            listUnaccepted(pool),
+            listModelStates(pool),
+          ]);
+        const held = { paused, budgets_spent, changed };
+        const seen = { entities, runs, ...open, ...held, dead_letters, workers, models };
         print<Status>({ tenant_id: tenant ?? null, ...seen }, json, asText);
       });
     });
@@ -62,16 +67,12 @@ function asText({
   runs,
   pending,
   running,
-  paused,
   dead_letters,
   workers,
-  changed,
   models,
+  ...status
 }: Status): string {
-  const held = [
-    ...(paused.length > 0 ? [pausedText(paused)] : []),
-    ...(changed.length > 0 ? [unacceptedText(changed)] : []),
-  ];
+  const held = heldTexts(status);
   if (entities.length === 0)
     return ["nothing has been imported yet; try `npx loregraph demo`", ...held].join("\n\n");
   return [
@@ -121,6 +122,27 @@ function modelText({
     free: "is asked without a limit",
   }[state];
   return `model ${model} ${said}\n  ${in_flight} under way, ${waiting} waiting, ${refusals} refused so far`;
+}
+
+/** What holds work back. */
+function heldTexts({
+  paused,
+  budgets_spent,
+  changed,
+}: Pick<Status, "paused" | "budgets_spent" | "changed">): readonly string[] {
+  return [
+    ...(paused.length > 0 ? [pausedText(paused)] : []),
+    ...(budgets_spent.length > 0 ? [spentText(budgets_spent)] : []),
+    ...(changed.length > 0 ? [unacceptedText(changed)] : []),
+  ];
+}
+
+function spentText(budgets: readonly HeldBudget[]): string {
+  const lines = budgets
+    .slice(0, most)
+    .map((budget) => `  tenant ${budget.tenant_id}\n    ${budgetText(budget)}`);
+  const more = budgets.length > most ? [`  … and ${budgets.length - most} more; --json has all`] : [];
+  return ["waiting (`loregraph budget set` with more lets it go on)", ...lines, ...more].join("\n");
 }
 
 /** The most lines of what is paused. */
