@@ -9,7 +9,7 @@
 import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
 import type { StateGraph } from "@langchain/langgraph";
 import { z } from "zod";
-import { LoregraphError } from "./errors.ts";
+import { assertSound } from "./sound.ts";
 
 /** What an entity is. A new source type is a line here, not a migration. */
 export const sourceTypes = [
@@ -383,40 +383,3 @@ function build<Output extends z.ZodObject>(kind: Pipeline["kind"], definition: D
 }
 
 const checkpointing: Checkpointing = { durability: "async", history: false, keepHours: 24 };
-
-/** Longer, and a timer fires at once. */
-const longestTimer = 2 ** 31 - 1;
-const milliseconds = z.number().positive().max(longestTimer);
-
-const Sound = z.object({
-  name: z
-    .string()
-    .regex(/^[a-z][a-z0-9-]{0,62}$/, "expected lower-case letters, digits and hyphens")
-    .refine((name) => name !== "webhook", "webhook stands for deliveries to subscribers"),
-  version: z.int().positive(),
-  timeout: milliseconds,
-  priority: z.int().min(-32_768).max(32_767),
-  retries: z.object({ attempts: z.int().positive(), base: milliseconds, most: milliseconds }),
-  checkpoints: z.object({
-    durability: z.enum(["async", "sync", "exit"]),
-    history: z.boolean(),
-    keepHours: z.number().min(0).max(87_600),
-  }),
-  questions: z
-    .object({
-      expireHours: z.number().positive().max(87_600),
-      default: z.custom(
-        (given) => typeof given === "function",
-        "expected a function from a question to its answer",
-      ),
-    })
-    .optional(),
-});
-
-function assertSound(definition: z.input<typeof Sound>): void {
-  const { error } = Sound.safeParse(definition);
-  if (!error) return;
-  throw new LoregraphError("PIPELINE_INVALID", `pipeline ${definition.name}:\n${z.prettifyError(error)}`, {
-    cause: error,
-  });
-}

@@ -26,7 +26,8 @@ const rooms: Readonly<Record<string, Room>> = {
   "src/hash.ts": { mayImport: [] },
   "src/own-file.ts": { mayImport: [] },
   "src/pause.ts": { mayImport: [] },
-  "src/pipeline.ts": { mayImport: ["src/errors.ts"], mayImportLazily: ["src/studio.ts"] },
+  "src/sound.ts": { mayImport: ["src/errors.ts"] },
+  "src/pipeline.ts": { mayImport: ["src/errors.ts", "src/sound.ts"], mayImportLazily: ["src/studio.ts"] },
   "src/config.ts": { mayImport: ["src/errors.ts"] },
   "src/db.ts": { mayImport: ["src/errors.ts"] },
 

@@ -116,7 +116,7 @@ export async function callsOf(db: Db, tenant_id: string, run_id: string): Promis
 }
 
 /** How long single calls are kept, in days. What they add up to is kept for good. */
-export const keepCallDays = 30;
+const keepCallDays = 30;
 
 /** Deletes single calls that are too old, up to `limit`. @returns how many. */
 export async function deleteOldCalls(db: Db, limit = 10_000): Promise<number> {

@@ -1,20 +1,11 @@
 import type { ModelCall } from "../../models/calls.ts";
 import type { Usage } from "../../pipeline.ts";
 import type { Step } from "../../try/steps.ts";
+import type { CallReport, NodeReport, Total } from "./node-report.ts";
 import { nodeText } from "./text.ts";
 
 type Ended = Extract<Step, { kind: "node-ended" }>;
 type Branched = Extract<Step, { kind: "branched" }>;
-
-/** One node that ended, with what it asked and where it led. */
-export type NodeReport = Omit<Ended, "kind" | "task" | "before"> & {
-  readonly calls: readonly CallReport[];
-  readonly branches: readonly Omit<Branched, "kind" | "node">[];
-};
-
-/** A model call; the bodies stand in it only where they are asked for. */
-export type CallReport = Omit<ModelCall, "request" | "response" | "node"> &
-  Partial<Pick<ModelCall, "request" | "response">>;
 
 /** Gathers what happens while a graph runs, and says it of each node as it ends. */
 export class Report {
@@ -39,7 +30,7 @@ export class Report {
     if (step.kind === "node-ended") this.#end(step);
   }
 
-  total({ model_calls, embedding_calls, tokens_in, tokens_out, embedding_tokens, cost_usd }: Usage) {
+  total({ model_calls, embedding_calls, tokens_in, tokens_out, embedding_tokens, cost_usd }: Usage): Total {
     const ms = Math.round(performance.now() - this.#began);
     return { ms, model_calls, embedding_calls, tokens_in, tokens_out, embedding_tokens, cost_usd };
   }

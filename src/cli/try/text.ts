@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Entity, Pipeline } from "../../pipeline.ts";
 import { brief, dollars } from "../output.ts";
 import type { Told } from "./answers.ts";
-import type { CallReport, NodeReport, Report } from "./report.ts";
+import type { CallReport, NodeReport, Total } from "./node-report.ts";
 import { traceText } from "./trace.ts";
 
 /** The longest value of a field that is shown. */
@@ -53,7 +53,7 @@ function shown(value: unknown, length: number = longest): string {
   return Array.isArray(value) && value.length > 1 ? `${value.length} items ${written}` : written;
 }
 
-type End = Told & ReturnType<Report["total"]>;
+type End = Told & Total;
 
 /** How it ended, what would be told, and what it took. */
 export function endText(end: End): string {

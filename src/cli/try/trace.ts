@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { CallReport } from "./report.ts";
+import type { CallReport } from "./node-report.ts";
 
 const Asked = z.object({ messages: z.array(z.object({ role: z.string(), content: z.unknown() })) });
 const Answered = z.object({
