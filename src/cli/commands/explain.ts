@@ -1,4 +1,5 @@
 import { LoregraphError } from "../../errors.ts";
+import type { Call } from "../../ledger/calls.ts";
 import { findRun, tenantOfRun } from "../../ledger/look.ts";
 import { openModels } from "../../models/models.ts";
 import type { Pipeline } from "../../pipeline.ts";
@@ -95,10 +96,12 @@ function outputText(output: NonNullable<Explanation["output"]>, stale: readonly 
   ];
 }
 
-function linkText({ run, nodes }: Link, nth: number): readonly string[] {
+function linkText({ run, nodes, calls }: Link, nth: number): readonly string[] {
   const lines: readonly (readonly [string, string | null])[] = [
     ["by", run.model && `${run.model}, pipeline version ${run.pipeline_version}, attempt ${run.attempt}`],
     ["calls", callsText(run)],
+    ...calls.slice(0, mostCalls).map((call) => ["", callText(call)] as const),
+    ["", calls.length > mostCalls ? `… ${calls.length - mostCalls} more; --json has all` : null],
     ["nodes", nodesText(nodes)],
     ...run.questions.map(
       ({ question, answer, answered_by }) =>
@@ -115,6 +118,14 @@ function linkText({ run, nodes }: Link, nth: number): readonly string[] {
   ];
   const head = `${(nth === 0 ? "run" : "before").padEnd(10)}  ${run.pipeline} ${run.outcome ?? run.status}, ${run.id}, about ${run.source_type} ${run.source_id}`;
   return [head, ...lines.flatMap(([name, value]) => (value ? [`  ${name.padEnd(8)}  ${value}`] : []))];
+}
+
+/** The most model calls of one run. */
+const mostCalls = 20;
+
+function callText({ node, kind, model, source, tokens_in, tokens_out, cost_usd, ms }: Call): string {
+  const from = source === "provider" ? "" : `, from ${source}`;
+  return `${node ?? "the graph"} asked ${model} (${kind}${from}): ${tokens_in} tokens in, ${tokens_out} out, ${dollars(cost_usd)}, ${Math.round(ms)} ms`;
 }
 
 function callsText(run: Link["run"]): string {

@@ -1,4 +1,5 @@
 import type { Pool } from "../../db.ts";
+import { type Call, callsOf } from "../../ledger/calls.ts";
 import { findRun, type WholeRun } from "../../ledger/look.ts";
 import type { Models } from "../../models/models.ts";
 import type { Entity, Pipeline } from "../../pipeline.ts";
@@ -10,8 +11,8 @@ import { staleBecause } from "./stale.ts";
 
 export type ExplainContext = { readonly pool: Pool; readonly registry: Registry; readonly models: Models };
 
-/** A run with what its graph did, and the event that caused it. */
-export type Link = { readonly run: WholeRun; readonly nodes: Steps };
+/** A run with what its graph did and asked models, and the event that caused it. */
+export type Link = { readonly run: WholeRun; readonly nodes: Steps; readonly calls: readonly Call[] };
 
 /** How an output came to be: from it back to the change of content that caused it. */
 export type Explanation = {
@@ -70,7 +71,8 @@ async function chainOf(
   for (let id: string | null = run_id; id !== null && chain.length < longest; ) {
     const run: WholeRun | undefined = await findRun(pool, tenant_id, id);
     if (run === undefined) break;
-    chain.push({ run, nodes: await stepsOf(pool, registry.get(run.pipeline), run.id) });
+    const nodes = await stepsOf(pool, registry.get(run.pipeline), run.id);
+    chain.push({ run, nodes, calls: await callsOf(pool, tenant_id, run.id) });
     id = run.parent_run_id;
   }
   return chain;
