@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { beforeAll, beforeEach, expect, test } from "vitest";
+import { beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { run, type Said } from "../support/cli.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { parkWith, runOf, started } from "../support/ledger.ts";
 import { startProcess } from "../support/process.ts";
 import { emptyLedger } from "../support/runtime.ts";
+
+vi.setConfig({ testTimeout: 120_000 }); // processes, on a machine that may be busy
 
 let database: TestDatabase;
 let settings: Record<string, string>;

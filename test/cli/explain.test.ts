@@ -3,9 +3,11 @@
 import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { emptyFolder, run, type Said } from "../support/cli.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
+
+vi.setConfig({ testTimeout: 120_000 }); // processes, on a machine that may be busy
 
 let database: TestDatabase;
 let settings: Record<string, string>;
