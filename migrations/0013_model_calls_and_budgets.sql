@@ -68,3 +68,18 @@ create table budgets (
 );
 comment on table budgets is 'What a tenant''s models may cost a day or a month (UTC): in all, of one pipeline, of one reingest, or of both';
 comment on column budgets.spent_until is 'Until when the lanes that it covers wait, written by whoever finds it spent';
+
+-- What models answered, where the setting says so, so that a tenant's same question is not paid for twice.
+create table model_answers (
+  tenant_id  uuid        not null,
+  key        text        not null,
+  model      text        not null,
+  body       text        not null,
+  at         timestamptz not null default now(),
+  expires_at timestamptz not null,
+  primary key (tenant_id, key)
+);
+comment on table model_answers is 'Answers that their runs accepted, by a hash of server and question; of no other tenant';
+
+create index model_answers_by_age on model_answers (tenant_id, at);
+create index expired_model_answers on model_answers (expires_at);

@@ -118,6 +118,16 @@ export const Settings = z.object({
     .string()
     .optional()
     .describe("Path of a JSON table of what providers allow; absent, it is learnt from their answers"),
+  LOREGRAPH_MODEL_CACHE: z
+    .enum(["off", "on"])
+    .default("off")
+    .describe("Are a tenant's same questions to the chat model answered from what was answered before?"),
+  LOREGRAPH_MODEL_CACHE_HOURS: z.coerce
+    .number()
+    .positive()
+    .max(8_760)
+    .default(168)
+    .describe("How long such answers are kept"),
   LOREGRAPH_PRICES: z
     .string()
     .optional()
@@ -135,6 +145,8 @@ export type Config = {
   readonly drainMs: number;
   readonly studioKey: string | undefined;
   readonly models: ModelSettings;
+  /** Undefined where answers of models are not kept. */
+  readonly modelCache: { readonly maxAgeMs: number } | undefined;
   readonly http: HttpSettings;
   readonly mainService: MainServiceSettings;
   readonly webhooks: WebhookSettings;
@@ -202,6 +214,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       prices: settings.LOREGRAPH_PRICES,
       limits: settings.LOREGRAPH_MODEL_LIMITS,
     },
+    modelCache:
+      settings.LOREGRAPH_MODEL_CACHE === "on"
+        ? { maxAgeMs: settings.LOREGRAPH_MODEL_CACHE_HOURS * 3_600_000 }
+        : undefined,
     http: {
       host: settings.LOREGRAPH_HOST,
       port: settings.LOREGRAPH_PORT,

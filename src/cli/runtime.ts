@@ -2,6 +2,7 @@ import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import type { Config, ModelSettings } from "../config.ts";
 import type { Pool } from "../db.ts";
 import { deliveries } from "../ledger/deliveries.ts";
+import { openCache } from "../models/cache.ts";
 import type { Layer } from "../models/layers.ts";
 import { limits } from "../models/limits/limits.ts";
 import { readLimits } from "../models/limits/settings.ts";
@@ -25,7 +26,10 @@ export async function openRuntime(
   const registry = await loadRegistry(config.graphs);
   await heedPromotions(pool, registry);
   const log = openLog(logLevel);
-  const models = openModels(config.models, { limits: sharedLimits(config.models, pool, log) });
+  const models = openModels(config.models, {
+    cache: config.modelCache && openCache(pool, config.modelCache),
+    limits: sharedLimits(config.models, pool, log),
+  });
   if (models.local) log.info({ embeddings: models.embeddingName }, "models-are-local");
   if (models.unpriced.length > 0) log.warn({ models: models.unpriced }, "models-without-a-price");
   const checkpoints = new CheckpointWriter(pool);

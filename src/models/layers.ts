@@ -14,7 +14,13 @@
 import type { CallKind, CallSource } from "./calls.ts";
 
 /** For whom a question is asked. */
-export type Asker = { readonly tenant_id: string; readonly run_id: string; readonly pipeline: string };
+export type Asker = {
+  readonly tenant_id: string;
+  readonly run_id: string;
+  readonly pipeline: string;
+  /** Is every question to be asked of a server, whatever is kept? Of a run that failed before, or that is forced. */
+  readonly fresh?: boolean;
+};
 
 /** One question to a model server, on its way. */
 export type ModelRequest = {
@@ -56,10 +62,17 @@ export type Gate = (request: ModelRequest) => Promise<void>;
 export type Send = (request: ModelRequest) => Promise<ModelResponse>;
 export type Layer = (next: Send) => Send;
 
+/** A layer that keeps answers, once it is known that they were of use. */
+export type Cache = {
+  readonly layer: Layer;
+  /** What was asked for an attempt led to an answer that was accepted. */
+  keep(asker: Asker): Promise<void>;
+};
+
 /** Each is optional, and simply absent where what it needs is not there. */
 export type Layers = {
   readonly tape?: Layer | undefined;
-  readonly cache?: Layer | undefined;
+  readonly cache?: Cache | undefined;
   readonly batches?: Layer | undefined;
   readonly fallbacks?: Layer | undefined;
   readonly limits?: Layer | undefined;
@@ -67,7 +80,7 @@ export type Layers = {
 
 /** The layers in their order, from the outside, around the network. */
 export function chain({ tape, cache, batches, fallbacks, limits }: Layers, network: Send): Send {
-  return [tape, cache, batches, fallbacks, limits]
+  return [tape, cache?.layer, batches, fallbacks, limits]
     .filter((layer) => layer !== undefined)
     .reduceRight((next, layer) => layer(next), network);
 }

@@ -42,7 +42,11 @@ export type LendOptions = {
 };
 
 /** The model tools of one attempt, and what it has used so far. */
-export type Lent = Pick<Tools, "model" | "embed"> & { usage(): Usage };
+export type Lent = Pick<Tools, "model" | "embed"> & {
+  usage(): Usage;
+  /** The attempt's answer was accepted: what servers answered it may be kept. */
+  keep(): Promise<void>;
+};
 
 /**
  * Opens the configured models, or the local ones, behind the given layers. Calls nothing yet. Throws CONFIG_INVALID on
@@ -76,6 +80,9 @@ export function openModels(settings: ModelSettings, layers: Layers = {}): Models
         model: chatModel({ ...settings, chatModel: chat }, fetch),
         embed: embedUnknown(embeds, known, { usage, fetch }),
         usage: usage.total,
+        keep: async () => {
+          if (asker) await layers.cache?.keep(asker);
+        },
       };
     },
   };

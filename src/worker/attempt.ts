@@ -43,9 +43,15 @@ export async function runAttempt(
   const ended = { run, pipeline, entity, ending, usage: lent.usage(), calls: calls.due() };
   const committed = await commitEnding(context, ended, stop.signal);
   await deleteAtOnce(context, { run, pipeline }, committed.ending);
+  if (isAccepted(pipeline, committed.ending)) await safely(context.log, "answers-kept", lent.keep);
   const ms = Math.round(performance.now() - started);
   context.log.debug({ ending: committed.ending.kind, ms }, "attempt-ended");
   return { ...committed, usage: ended.usage };
+}
+
+/** An answer that its pipeline rejects is none that others should be served. */
+function isAccepted(pipeline: Pipeline, ending: Committed["ending"]): boolean {
+  return ending.kind === "answered" && pipeline.outcome(ending.answer) !== "eval_rejected";
 }
 
 /** Where a pipeline keeps no checkpoints of what has ended, they go now; where that fails, the next walk frees them. */
@@ -73,7 +79,7 @@ function lendModels(context: Context, run: ClaimedRun, calls: CallLog): Lent {
   const { embeddingName } = models;
   const { tenant_id, pipeline } = run;
   return models.lend({
-    asker: { tenant_id, run_id: run.id, pipeline },
+    asker: { tenant_id, run_id: run.id, pipeline, fresh: run.force || run.attempt > 0 },
     known: (hashes) => orUnavailable(() => knownVectors(pool, tenant_id, embeddingName, hashes)),
     before: async () => {
       if (run.budgeted) await orUnavailable(() => assertBudget(pool, run));

@@ -145,7 +145,7 @@ test("passes through tape, cache and limits, in this order, and then to the serv
   const { model } = lent(url, {
     limits: noting("limits"),
     tape: noting("tape"),
-    cache: noting("cache"),
+    cache: { layer: noting("cache"), keep: async () => {} },
   });
 
   await model.invoke("Is all well?");
@@ -155,14 +155,14 @@ test("passes through tape, cache and limits, in this order, and then to the serv
 
 test("counts what no server was asked for as saved, and not as used", async () => {
   const { url, requests } = await bothApis();
-  const cache: Layer = () => async (request) => ({
+  const layer: Layer = () => async (request) => ({
     status: 200,
     headers: new Headers({ "content-type": "application/json" }),
     body: JSON.stringify(calm.body),
     from: "cache",
     model: request.model,
   });
-  const { model, usage, calls } = lent(url, { cache });
+  const { model, usage, calls } = lent(url, { cache: { layer, keep: async () => {} } });
 
   expect((await model.invoke("Is all well?")).text).toBe('{"mood":"calm"}');
 
