@@ -1,7 +1,7 @@
 import type { Config } from "../config.ts";
 import { LoregraphError } from "../errors.ts";
 import type { Pipeline } from "../pipeline.ts";
-import { loadRegistry } from "../registry.ts";
+import { findPipeline, loadRegistry, versionsIn } from "../registry.ts";
 import { unknownPipeline } from "./program.ts";
 
 /** The pipeline of this name, of the version that is asked for. Throws INPUT_INVALID where it is not loaded. */
@@ -11,11 +11,13 @@ export async function loadedPipeline(
   { graphs }: Pick<Config, "graphs">,
 ): Promise<Pipeline> {
   const registry = await loadRegistry(graphs);
-  const pipeline = registry.get(name);
-  if (!pipeline) throw unknownPipeline(name, registry.keys());
-  if (version === undefined || pipeline.version === version) return pipeline;
+  if (!registry.has(name)) throw unknownPipeline(name, registry.keys());
+  const pipeline = findPipeline(registry, name, version);
+  if (pipeline) return pipeline;
+  const loaded = versionsIn(registry).filter((one) => one.name === name);
+  const versions = loaded.map((one) => one.version).join(", ");
   throw new LoregraphError(
     "INPUT_INVALID",
-    `expected a version of ${name} that is loaded (${pipeline.version}), got: ${version}`,
+    `expected a version of ${name} that langgraph.json names (${versions}), got: ${version}`,
   );
 }

@@ -28,12 +28,19 @@ export async function emptyFolder(): Promise<string> {
 }
 
 /** A command of the command line, run as people run it: a process in `cwd`, with these settings and no others. */
-function startCommand(args: readonly string[], settings: Settings, cwd: string = tmpdir()): Command {
+function startCommand(
+  args: readonly string[],
+  settings: Settings,
+  cwd: string = tmpdir(),
+  input?: string,
+): Command {
   const child = spawn(process.execPath, [main, ...args], {
     cwd,
     env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", ...settings },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
+  // A command that reads none of it may have ended before.
+  child.stdin.on("error", () => {}).end(input);
   const said = { out: "", err: "" };
   child.stdout.setEncoding("utf8").on("data", (text) => {
     said.out += text;
@@ -56,9 +63,14 @@ function startCommand(args: readonly string[], settings: Settings, cwd: string =
   };
 }
 
-/** Runs a command to its end. */
-export async function run(args: readonly string[], settings: Settings, cwd?: string): Promise<Said> {
-  const command = startCommand(args, settings, cwd);
+/** Runs a command to its end; `input` is what it reads on stdin. */
+export async function run(
+  args: readonly string[],
+  settings: Settings,
+  cwd?: string,
+  input?: string,
+): Promise<Said> {
+  const command = startCommand(args, settings, cwd, input);
   return await command.ended;
 }
 

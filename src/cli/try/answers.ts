@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { LoregraphError } from "../../errors.ts";
 import type { Entity, Outcome, Pipeline } from "../../pipeline.ts";
 import type { Tried } from "../../try/run.ts";
@@ -6,9 +7,16 @@ import { enrichedEvent, graphEvents, ingestedEvent, mentionsIn } from "../../wor
 /** Adds one answer to those before it. Throws INPUT_INVALID for what is no JSON. */
 export function readAnswers(written: string, before: readonly unknown[]): readonly unknown[] {
   try {
-    return [...before, JSON.parse(written)];
+    // LangGraph takes no null for an answer.
+    return [
+      ...before,
+      z
+        .unknown()
+        .refine((answer) => answer !== null)
+        .parse(JSON.parse(written)),
+    ];
   } catch (cause) {
-    const message = `expected --answer to be JSON, such as '"yes"', got: ${written}`;
+    const message = `expected --answer to be JSON and not null, such as '"yes"', got: ${written}`;
     throw new LoregraphError("INPUT_INVALID", message, { cause });
   }
 }

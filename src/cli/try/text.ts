@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
 import type { Entity, Pipeline } from "../../pipeline.ts";
 import { brief, dollars } from "../output.ts";
 import type { Told } from "./answers.ts";
@@ -18,7 +19,9 @@ export function nodeText(node: NodeReport, nth: number, before: Readonly<Record<
   const { calls, branches, questions, failed } = node;
   const lines = [
     `${String(nth).padStart(2)} ${node.node}  ${[`${node.ms} ms`, ...spentText(calls)].join(", ")}${failed ? ", failed" : ""}`,
-    ...Object.entries(node.wrote).map(([field, value]) => `   ${changeText(field, before[field], value)}`),
+    ...Object.entries(node.wrote)
+      .filter(([field, value]) => (before[field] ?? value) !== undefined)
+      .map(([field, value]) => `   ${changeText(field, before[field], value)}`),
     ...questions.map((question) => `   asks ${shown(question)}`),
     ...calls.flatMap((call) => traceText(call).map((line) => `   ${line}`)),
     ...branches.map((branch) => `   → ${branchText(branch)}`),
@@ -35,10 +38,17 @@ function spentText(calls: readonly CallReport[]): readonly string[] {
   return [`${calls.length} calls`, ...from, tokens, dollars(sum(({ cost_usd }) => cost_usd))];
 }
 
-function changeText(field: string, before: unknown, wrote: unknown): string {
+function changeText(field: string, before: unknown, written: unknown): string {
+  const wrote = replacing(written);
   if (before === undefined || before === null) return `${field}: ${shown(wrote)}`;
   if (isDeepStrictEqual(before, wrote)) return `${field}: ${shown(wrote)}, as before`;
   return `${field}: ${shown(before)} → ${shown(wrote)}`;
+}
+
+/** LangGraph wraps what takes the place of all that a field gathered. */
+function replacing(written: unknown): unknown {
+  const wrapped = z.object({ __overwrite__: z.unknown() }).safeParse(written);
+  return wrapped.success ? wrapped.data.__overwrite__ : written;
 }
 
 function branchText({ looked, to }: NodeReport["branches"][number]): string {

@@ -1,0 +1,130 @@
+/** The command `eval`: examples scored, stored and compared. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { completion, key, serverAnswering } from "../models/server.ts";
+import { emptyFolder, fileInTest, run } from "../support/cli.ts";
+import { type TestDatabase, testDatabase } from "../support/database.ts";
+
+// Each is a process or several, on a machine that may be busy.
+vi.setConfig({ testTimeout: 300_000 });
+
+const scene = (name: string, text: string, mood: string | null) =>
+  JSON.stringify({ name, input: { text }, expected: { mood } });
+const quarrel = scene("a quarrel", "“You lied to me,” she snapped. “Get out of my house!”", "hostile");
+const silence = scene("nobody speaks", "It rained all day.", null);
+const joy = scene("a joke that the rules miss", "“Two pounds of flour,” said the woman.", "playful");
+
+const evaluate = async (lines: readonly string[], args: readonly string[], settings = {}) =>
+  await run(
+    ["eval", "dialog-mood", "--data", await fileInTest("e.jsonl", lines.join("\n")), ...args],
+    settings,
+  );
+
+describe("without a database", () => {
+  test("scores each field with an interval and shows the worst cases", async () => {
+    const { code, out, err } = await evaluate([quarrel, silence, joy], ["--no-store"]);
+
+    expect(code).toBe(0);
+    expect(err).toContain("no model is configured: dialog-mood reads by its local rules");
+    expect(out).toMatch(/\nmood {3}exact {4}3 {9}0\.667 {2}0\.208 to 0\.939\n/);
+    expect(out).toContain(
+      'not right:\n  a joke that the rules miss: 0.00\n    mood 0.00: expected "playful", got "neutral"',
+    );
+  });
+
+  test("ends with 1 below a threshold, of one field or of all, and says by how much", async () => {
+    const short = await evaluate([quarrel, joy], ["--no-store", "--threshold", "mood=0.6"]);
+    const enough = await evaluate(
+      [quarrel, joy],
+      ["--no-store", "--threshold", "mood=0.5", "--threshold", "0.9"],
+    );
+    const unknown = await evaluate([quarrel], ["--no-store", "--threshold", "moody=0.5"]);
+
+    expect(short).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("mood: expected a score of 0.6 at least, got: 0.500"),
+    });
+    expect(enough.code).toBe(0);
+    expect(unknown).toMatchObject({ code: 2, err: expect.stringContaining("(mood), got: moody") });
+  });
+
+  test("runs the others where lines are broken, and ends with 3; with nothing left, with 2", async () => {
+    const some = await evaluate([quarrel, "{", silence], ["--no-store", "--json"]);
+    const none = await evaluate([""], ["--no-store"]);
+
+    expect(some).toMatchObject({
+      code: 3,
+      err: expect.stringMatching(/e\.jsonl:2: rejected: expected JSON/),
+    });
+    expect(JSON.parse(some.out)).toMatchObject({ rejected: 1, failed: 0, cases: [{}, {}] });
+    expect(none).toMatchObject({ code: 2, err: expect.stringContaining("holds no example: it is empty") });
+  });
+
+  test("counts a failed answer as wrong, shows why, and ends with 3", async () => {
+    const { url } = await serverAnswering(() => completion({ content: "no JSON at all" }));
+
+    const { code, out } = await evaluate([quarrel, silence], ["--no-store"], served(url));
+
+    expect(code).toBe(3);
+    expect(out).toContain("1 ended without an answer and count as wrong");
+    expect(out).toMatch(/a quarrel: 0\.00\n {4}MODEL_ANSWER_INVALID: node "readTalks"/);
+  });
+
+  test("replays exactly what it recorded", async () => {
+    const folder = await emptyFolder();
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const tape = join(folder, "tape.jsonl");
+    const answer = { evidence: "Get out", mood: "hostile", valence: -0.9, confidence: 0.9 };
+    const { url } = await serverAnswering(() => completion({ content: JSON.stringify(answer) }));
+    // Nobody is asked: a replay takes another time, and no tokens.
+    const answered = ({ out }: { out: string }) => {
+      const {
+        ms: _,
+        cost_usd: __,
+        tokens_in: ___,
+        tokens_out: ____,
+        data: _____,
+        cases,
+        ...same
+      } = JSON.parse(out);
+      return {
+        ...same,
+        cases: cases.map(({ name, answer, scores }: Record<string, unknown>) => ({ name, answer, scores })),
+      };
+    };
+
+    const recorded = await evaluate([quarrel, joy], ["--no-store", "--json", "--record", tape], served(url));
+    const replayed = await evaluate([quarrel, joy], ["--no-store", "--json", "--replay", tape]);
+    const more = await evaluate([scene("new", "“Ho!” he said.", null)], ["--no-store", "--replay", tape]);
+
+    expect(recorded).toMatchObject({ code: 0 });
+    expect(answered(replayed)).toEqual(answered(recorded));
+    expect(JSON.parse(replayed.out)).toMatchObject({ cost_usd: 0, tokens_in: 0 });
+    expect(more).toMatchObject({ code: 2, err: expect.stringContaining("is not on the tape") });
+  });
+});
+
+const served = (url: string) => ({ OPENAI_API_KEY: key, OPENAI_BASE_URL: `${url}/v1` });
+
+describe("stored", () => {
+  let database: TestDatabase;
+
+  beforeAll(async () => {
+    database = await testDatabase();
+  });
+
+  test("none is compared with what is not there", async () => {
+    const settings = { DATABASE_URL: database.url };
+    const none = "00000000-0000-4000-8000-000000000000";
+
+    expect(await run(["eval", "base", "--compare", "last"], settings)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("nothing of base was evaluated before"),
+    });
+    expect(await run(["eval", "show", none], settings)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(`there is no evaluation ${none}`),
+    });
+  });
+});
