@@ -109,9 +109,55 @@ const served = (url: string) => ({ OPENAI_API_KEY: key, OPENAI_BASE_URL: `${url}
 
 describe("stored", () => {
   let database: TestDatabase;
+  const json = async (args: readonly string[]) => {
+    const { code, out, err } = await run([...args, "--json"], { DATABASE_URL: database.url });
+    expect({ code, err }).toMatchObject({ code: 0 });
+    return JSON.parse(out);
+  };
 
   beforeAll(async () => {
     database = await testDatabase();
+  });
+
+  test("evaluations are listed, shown, and compared example by example", async () => {
+    const settings = { DATABASE_URL: database.url };
+    const { url } = await serverAnswering(() =>
+      completion({ content: JSON.stringify({ evidence: "", mood: "playful", valence: 0, confidence: 0.9 }) }),
+    );
+    const first = JSON.parse((await evaluate([quarrel, silence, joy], ["--json"], settings)).out);
+    const lines = [quarrel, silence, joy, scene("one more", "“Ho!” he said.", "playful")];
+    const second = JSON.parse(
+      (await evaluate(lines, ["--json", "--compare", "last"], { ...settings, ...served(url) })).out,
+    );
+
+    expect(second.compared_with).toBe(first.id);
+    expect(second.comparison).toMatchObject({
+      fields: [{ field: "mood", pairs: 3, before: 2 / 3, after: 2 / 3, difference: 0, clear: false }],
+      better: [{ name: "a joke that the rules miss", before: 0, after: 1 }],
+      worse: [{ name: "a quarrel", before: 1, after: 0 }],
+      unpaired: 1,
+    });
+    expect(second.comparison.changed.map(({ what }: { what: string }) => what)).toEqual([
+      "model",
+      "examples",
+    ]);
+
+    expect((await json(["eval", "list"])).map(({ id }: { id: string }) => id)).toEqual([second.id, first.id]);
+    expect(await json(["eval", "show", first.id])).toMatchObject({
+      model: "wink-rules-1",
+      fields: first.fields,
+      cases: first.cases,
+    });
+    expect(await json(["eval", "dialog-mood", "--compare", first.id, second.id])).toEqual({
+      before: first.id,
+      after: second.id,
+      ...second.comparison,
+    });
+    const { out } = await run(["eval", "dialog-mood", "--compare", first.id, second.id], settings);
+    expect(out).toMatch(/^what changed:\n {2}model: wink-rules-1 → gpt-4o-mini\n/);
+    expect(out).toMatch(
+      /mood {3}3 {9}0\.667 {3}0\.667 {2}\+0\.000 {6}-?\+?-?\d\.\d+ to \+\d\.\d+ {2}may be chance/,
+    );
   });
 
   test("none is compared with what is not there", async () => {
