@@ -28,16 +28,20 @@ type Failed = {
 export async function explained(failed: Failed, error: unknown): Promise<unknown> {
   const { pipeline, signal } = failed;
   if (signal.aborted) return isTimeOut(signal.reason) ? await timedOut(failed) : error;
-  if (isRecursionError(error)) return endless(pipeline, await newestCheckpoint(failed), error);
+  if (isRecursionError(error)) return endless(pipeline, (await newestTuple(failed))?.checkpoint, error);
   if (isMisuse(error))
     return new LoregraphError("ANSWER_INVALID", `${pipeline.name}: ${messageOf(error).split("\n")[0]}`, {
       cause: error,
     });
   const shape = shapeErrorIn(error);
   if (!shape) return error;
-  const what =
-    error === shape ? "a node answered what the next one cannot read" : "its answer is not what it promised";
-  return answerInvalid(pipeline, `${what}${blamed(await newestCheckpoint(failed), shape)}`, shape);
+  if (error !== shape)
+    return answerInvalid(
+      pipeline,
+      `its answer is not what it promised${await unwritten(failed, shape)}`,
+      shape,
+    );
+  return answerInvalid(pipeline, await misshapenAt(failed, error), shape);
 }
 
 function isTimeOut(reason: unknown): boolean {
@@ -59,12 +63,10 @@ function shapeErrorIn(error: unknown): z.core.$ZodError | undefined {
   return isOurs && error.cause instanceof z.core.$ZodError ? error.cause : undefined;
 }
 
-async function timedOut({ pipeline, tools, saver, thread_id }: Failed): Promise<LoregraphError> {
-  const graph = pipeline.graph(tools).compile({ checkpointer: saver });
-  const state = await orNothing(graph.getState({ configurable: { thread_id } }));
-  const running = [...new Set(state?.next)].map((node) => `"${node}"`).join(", ");
+async function timedOut(failed: Failed): Promise<LoregraphError> {
+  const running = quoted([...new Set((await newestState(failed))?.next)]);
   const where = running ? `: ${running} had not ended` : "";
-  const message = `the graph did not end within its pipeline's timeout of ${pipeline.timeout / 1_000} s${where}`;
+  const message = `the graph did not end within its pipeline's timeout of ${failed.pipeline.timeout / 1_000} s${where}`;
   return new LoregraphError("ATTEMPT_TIMEOUT", message);
 }
 
@@ -82,23 +84,37 @@ function endless({ name }: Pipeline, checkpoint: Checkpoint | undefined, cause: 
 function looping(checkpoint: Checkpoint): readonly string[] {
   const runs = lastRuns(checkpoint);
   const newest = Math.max(...runs.values());
-  return [...runs].filter(([, last]) => last > newest / 2).map(([node]) => node);
+  return [...runs]
+    .filter(([, last]) => last > newest / 2)
+    .map(([node]) => node)
+    .toSorted();
 }
 
-/** Who wrote the fields that have the wrong shape: a step's writes bear the version that follows what started it. */
-function blamed(checkpoint: Checkpoint | undefined, { issues }: z.core.$ZodError): string {
-  const fields = [...new Set(issues.map(({ path: [field] }) => String(field ?? "")))];
-  const blames = checkpoint ? fields.flatMap((field) => blameFor(checkpoint, field)) : [];
-  return blames.length > 0 ? ` (${blames.join("; ")})` : "";
+/** LangGraph checks what a node answers and what it is given, by bare zod errors that bear the task's id. */
+async function misshapenAt(failed: Failed, error: unknown): Promise<string> {
+  const { pregelTaskId } = Tasked.parse(error);
+  const state = await newestState(failed);
+  const node = state?.tasks.find(({ id }) => id === pregelTaskId)?.name;
+  return node
+    ? `the node "${node}" answered, or was given, what has another shape`
+    : "a node answered what has another shape";
 }
 
-function blameFor(checkpoint: Checkpoint, field: string): readonly string[] {
-  const written = checkpoint.channel_versions[field];
-  if (written === undefined) return [`no node wrote ${field}`];
-  const nodes = [...lastRuns(checkpoint)]
-    .filter(([, last]) => last === numberOf(written) - 1)
-    .map(([node]) => node);
-  return nodes.length > 0 ? [`${field} was written by ${quoted(nodes)}`] : [];
+const Tasked = z.object({ pregelTaskId: z.string().optional() });
+
+/** Which of the fields that are wrong no node wrote. */
+async function unwritten(failed: Failed, shape: z.core.$ZodError): Promise<string> {
+  const written = (await newestTuple(failed))?.checkpoint.channel_versions;
+  const missing = written ? fieldsOf(failed.pipeline, shape).filter((field) => !(field in written)) : [];
+  return missing.length > 0 ? ` (no node wrote ${missing.join(", ")})` : "";
+}
+
+/** The fields that are wrong: of no answer at all, those that it must have. */
+function fieldsOf({ output }: Pipeline, { issues }: z.core.$ZodError): readonly string[] {
+  const wrong = issues.some(({ path }) => path.length === 0)
+    ? (output.safeParse({}).error?.issues ?? [])
+    : issues;
+  return [...new Set(wrong.flatMap(({ path: [field] }) => (field === undefined ? [] : [String(field)])))];
 }
 
 /** The version of what started each node's last run. */
@@ -116,8 +132,13 @@ function quoted(nodes: readonly string[]): string {
   return nodes.map((node) => `"${node}"`).join(", ");
 }
 
-async function newestCheckpoint({ saver, thread_id }: Failed): Promise<Checkpoint | undefined> {
-  return (await orNothing(saver.getTuple({ configurable: { thread_id } })))?.checkpoint;
+async function newestTuple({ saver, thread_id }: Failed) {
+  return await orNothing(saver.getTuple({ configurable: { thread_id } }));
+}
+
+async function newestState({ pipeline, tools, saver, thread_id }: Failed) {
+  const graph = pipeline.graph(tools).compile({ checkpointer: saver });
+  return await orNothing(graph.getState({ configurable: { thread_id } }));
 }
 
 /** What cannot be found in time, or at all, is left out. */

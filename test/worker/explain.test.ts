@@ -55,7 +55,7 @@ describe("a graph that never ends", () => {
     expect(run.error_message).toBe(
       'echo: its graph took 1000 steps and did not end: "tally", "tell" ran again and again',
     );
-  }, 60_000);
+  }, 300_000);
 
   test("within its timeout names the node that had not ended", async () => {
     const run = await runOf(
@@ -73,20 +73,18 @@ describe("a graph that never ends", () => {
 });
 
 describe("a node that answers wrongly", () => {
-  test("is named, not the one that could not read it", async () => {
+  test("is named, not the one that would have read it", async () => {
     const run = await runOf(counting({ read: { words: "a b" }, tally: { count: 1 }, tell: {} }));
 
     expect(run).toMatchObject({ status: "failed", error_code: "ANSWER_INVALID" });
-    expect(run.error_message).toContain(
-      'a node answered what the next one cannot read (words was written by "read")',
-    );
+    expect(run.error_message).toContain('the node "read" answered, or was given, what has another shape');
   });
 
   test("is named where its answer is the graph's", async () => {
     const run = await runOf(counting({ read: { words: [] }, tally: { count: "many" }, tell: {} }));
 
     expect(run).toMatchObject({ status: "failed", error_code: "ANSWER_INVALID" });
-    expect(run.error_message).toContain('its answer is not what it promised (count was written by "tally")');
+    expect(run.error_message).toContain('the node "tally" answered');
   });
 
   test("with nothing: the field that nobody wrote is named", async () => {
