@@ -171,7 +171,7 @@ function assertOtherVersion(file: string, registry: Registry, { name, version, k
 }
 
 function noExport(path: string, symbol: string, exports: readonly string[]): string {
-  const there = exports.length > 0 ? exports.join(", ") : "nothing";
+  const there = exports.length > 0 ? exports.toSorted().join(", ") : "nothing";
   return `expected ${path} to export ${symbol}, made by definePipeline; it exports ${there}`;
 }
 

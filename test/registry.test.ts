@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { findPipeline, loadRegistry } from "../src/registry.ts";
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "loregraph-registry-"));
+  folder = await realpath(await mkdtemp(join(tmpdir(), "loregraph-registry-")));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
@@ -113,7 +113,7 @@ test.each<[string, unknown, Readonly<Record<string, string>>, readonly string[]]
     "a module that cannot be parsed",
     { moods: "./moods.ts:default" },
     { "moods.ts": "const one = 1;\nexport default {" },
-    ['"moods"', "cannot be loaded", "/moods.ts:2: "],
+    ['"moods"', "cannot be loaded"],
   ],
   [
     "a module that throws",
@@ -132,15 +132,6 @@ test.each<[string, unknown, Readonly<Record<string, string>>, readonly string[]]
     { moods: "./moods.ts:default" },
     { "moods.ts": 'import "no-such-package";' },
     ['"moods"', "/moods.ts:1: ", "no-such-package"],
-  ],
-  [
-    "a module that imports what another does not export",
-    { moods: "./moods.ts:default" },
-    {
-      "moods.ts": 'import { two } from "./other.ts";\nexport default two;',
-      "other.ts": "export const one = 1;",
-    },
-    ['"moods"', "/moods.ts:1", "'two'"],
   ],
   [
     "two pipelines of one name",
@@ -270,6 +261,21 @@ test.each<[string, unknown, Readonly<Record<string, string>>, readonly string[]]
 
   await expect(failed).rejects.toMatchObject({ code: "REGISTRY_INVALID" });
   for (const part of parts) await expect(failed).rejects.toThrow(part);
+});
+
+// In the Node that runs the commands: vitest would load the modules in a way of its own.
+test.each([
+  ["cannot be parsed", "const one = 1;\nexport default {", "moods.ts:2: "],
+  ["uses what Node cannot strip", "const one = 1;\n\nenum Mood { glad }", "moods.ts:3: "],
+  ["imports what another does not export", 'import { two } from "./other.ts";\ntwo;', "moods.ts:1: "],
+  ["throws", '\n\nthrow new Error("on import");', "moods.ts:3: on import"],
+])("names file and line of a module that %s", async (_, text, said) => {
+  const files = { "moods.ts": text, "other.ts": "export const one = 1;" };
+  await load({ moods: "./moods.ts:default" }, files).catch(() => {});
+  const { code, err } = await run(["graph", "moods"], { LOREGRAPH_GRAPHS: join(folder, "langgraph.json") });
+
+  expect(code).toBe(2);
+  expect(err).toContain(`"moods" cannot be loaded: ${folder}/${said}`);
 });
 
 test("names a file that is not there", async () => {
