@@ -308,6 +308,11 @@ type Definition<Output extends z.ZodObject> = {
   readonly prompts?: readonly string[];
   /** The name of the rule-based branch, stamped on its outputs. Without it, the pipeline needs a chat model. */
   readonly local?: string;
+  /**
+   * The chat models that it asks: the first, and where that is away the next. They take the same parameters. Defaults to
+   * the configured one.
+   */
+  readonly models?: readonly string[];
   /** What the answer depends on beyond text and title; its hash decides whether the graph runs again. */
   readonly reads?: (entity: Entity, read: Reader) => unknown;
   /** How an answer counts. Defaults to `completed`. */
@@ -328,9 +333,9 @@ type Definition<Output extends z.ZodObject> = {
 
 /** A pipeline as the runtime and LangGraph Studio load it; `compile()` is what makes it a graph to Studio. */
 export type Pipeline = Required<
-  Omit<AnyDefinition, "local" | "reads" | "measures" | "retries" | "checkpoints" | "questions">
+  Omit<AnyDefinition, "local" | "models" | "reads" | "measures" | "retries" | "checkpoints" | "questions">
 > &
-  Pick<AnyDefinition, "local" | "reads" | "questions"> & {
+  Pick<AnyDefinition, "local" | "models" | "reads" | "questions"> & {
     readonly measures: Readonly<Record<string, Measure | undefined>>;
     readonly kind: "enricher" | "ingestion";
     readonly retries: Retries;

@@ -12,6 +12,7 @@ const Sound = z.object({
     .regex(/^[a-z][a-z0-9-]{0,62}$/, "expected lower-case letters, digits and hyphens")
     .refine((name) => name !== "webhook", "webhook stands for deliveries to subscribers"),
   version: z.int().positive(),
+  models: z.array(z.string().min(1)).min(1).optional(),
   timeout: milliseconds,
   priority: z.int().min(-32_768).max(32_767),
   retries: z.object({ attempts: z.int().positive(), base: milliseconds, most: milliseconds }),
@@ -31,8 +32,11 @@ const Sound = z.object({
     .optional(),
 });
 
+/** As it was given: what zod may change it may not. */
+type Unsound = Omit<z.input<typeof Sound>, "models"> & { readonly models?: readonly string[] | undefined };
+
 /** Throws PIPELINE_INVALID, naming what cannot be. */
-export function assertSound(definition: z.input<typeof Sound>): void {
+export function assertSound(definition: Unsound): void {
   const { error } = Sound.safeParse(definition);
   if (!error) return;
   throw new LoregraphError("PIPELINE_INVALID", `pipeline ${definition.name}:\n${z.prettifyError(error)}`, {

@@ -146,3 +146,17 @@ const foldSql = `
   group by tenant_id, day, pipeline, reingest_id, model, source
   order by tenant_id, day, pipeline, reingest_id, model, source
   ${added}`;
+
+/** The chat models that answered a run's earlier attempts, as far as those were noted. */
+export async function chatModelsOf(
+  db: Db,
+  { tenant_id, id }: Pick<ClaimedRun, "tenant_id" | "id">,
+): Promise<readonly string[]> {
+  const rows = await many(
+    db,
+    z.object({ model: z.string() }),
+    "select distinct model from model_calls where tenant_id = $1 and run_id = $2 and kind = 'chat'",
+    [tenant_id, id],
+  );
+  return rows.map(({ model }) => model);
+}

@@ -104,7 +104,14 @@ function joined(members: readonly Member[]): ModelRequest {
   if (members.length === 1) return first.request;
   const body = { ...first.request.body, input: members.flatMap(({ input }) => input) };
   const signal = allOf(members.map(({ request }) => request.signal));
-  return { ...first.request, body, key: keyOf(body), node: undefined, asker: undefined, signal };
+  const hold = () => holdAll(members);
+  return { ...first.request, body, key: keyOf(body), node: undefined, asker: undefined, signal, hold };
+}
+
+function holdAll(members: readonly Member[]): Disposable {
+  const holds = new DisposableStack();
+  for (const { request } of members) holds.use(request.hold?.());
+  return holds;
 }
 
 /** Fires when all of them have. */

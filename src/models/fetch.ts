@@ -11,6 +11,8 @@ export type Asking = {
   readonly gate: Gate;
   /** The models that may answer where the first cannot. */
   readonly fallbacks: readonly string[];
+  /** Holds the attempt's time while a question waits for its turn. */
+  readonly hold?: (() => Disposable) | undefined;
   readonly onCall: (call: ModelCall) => unknown;
 };
 

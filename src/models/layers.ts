@@ -40,6 +40,8 @@ export type ModelRequest = {
   readonly asker: Asker | undefined;
   /** The models that may be asked instead where this one cannot be, in their order. */
   readonly fallbacks: readonly string[];
+  /** Holds the asking attempt's time while it waits for its turn. */
+  readonly hold?: (() => Disposable) | undefined;
   /** How long it may wait for its turn, in milliseconds. Defaults to what the layer of limits is set to. */
   readonly patienceMs?: number;
   /** What the asking attempt waits for right before the network; where it throws, nothing is asked. */

@@ -35,6 +35,8 @@ export type LendOptions = {
   readonly asker?: Asker;
   /** The chat models that it may ask: the first, where that is away the next. Defaults to the configured one. */
   readonly models?: readonly string[] | undefined;
+  /** Holds the attempt's time while a question waits for its turn among those of all processes. */
+  readonly hold?: () => Disposable;
   /** What each question to a model server waits for, right before it leaves; where it throws, nothing is asked. */
   readonly before?: Gate;
   /** Is told of each answer, before it is read, and waited for. */
@@ -68,14 +70,28 @@ export function openModels(settings: ModelSettings, layers: Layers = {}): Models
         ? 0
         : chatCost(priceOf(prices, settings.chatModel), { in: tokens.in, cached: 0, out: tokens.out }) +
           embeddingCost(priceOf(prices, embeds.model), tokens.embedding),
-    lend: ({ known, asker, models = [settings.chatModel], before = async () => {}, onCall = () => {} }) => {
+    lend: ({
+      known,
+      asker,
+      hold,
+      models = [settings.chatModel],
+      before = async () => {},
+      onCall = () => {},
+    }) => {
       const [chat = settings.chatModel, ...others] = models;
       const usage = usageRecorder();
       const told = async (call: ModelCall) => {
         usage.called(call);
         await onCall(call);
       };
-      const fetch = fetchThrough(send, { prices, asker, gate: before, fallbacks: others, onCall: told });
+      const fetch = fetchThrough(send, {
+        prices,
+        asker,
+        gate: before,
+        fallbacks: others,
+        hold,
+        onCall: told,
+      });
       return {
         model: chatModel({ ...settings, chatModel: chat }, fetch),
         embed: embedUnknown(embeds, known, { usage, fetch }),

@@ -9,7 +9,7 @@ const Body = z.looseObject({ model: z.string() });
 export function requestOf(
   input: Parameters<typeof fetch>[0],
   init: RequestInit | undefined,
-  { asker, gate, fallbacks }: Pick<ModelRequest, "asker" | "gate" | "fallbacks">,
+  { asker, gate, fallbacks, hold }: Pick<ModelRequest, "asker" | "gate" | "fallbacks" | "hold">,
 ): ModelRequest {
   const body = Body.parse(JSON.parse(String(init?.body)));
   const url = input instanceof Request ? input.url : String(input);
@@ -25,6 +25,7 @@ export function requestOf(
     asker,
     gate,
     fallbacks,
+    hold,
   };
 }
 

@@ -23,7 +23,9 @@ export function promptHash({ prompts }: Pick<Pipeline, "prompts">): string {
 }
 
 function modelName(pipeline: Pipeline, models: ModelNames): string {
-  const name = pipeline.kind === "ingestion" ? models.embeddingName : (models.chatName ?? pipeline.local);
+  const { chatName, embeddingName } = models;
+  const chat = chatName === undefined ? pipeline.local : (pipeline.models?.[0] ?? chatName);
+  const name = pipeline.kind === "ingestion" ? embeddingName : chat;
   if (name !== undefined) return name;
   throw new LoregraphError(
     "MODEL_REQUIRED",

@@ -3,7 +3,7 @@ import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { assertBudget } from "../ledger/budgets.ts";
-import { noteCallsNow } from "../ledger/calls.ts";
+import { chatModelsOf, noteCallsNow } from "../ledger/calls.ts";
 import { leaseLost } from "../ledger/lease.ts";
 import { answersTo, setAnswersAside } from "../ledger/questions.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
@@ -22,6 +22,7 @@ import { endingOf, type GraphEnding, Stop } from "./ending.ts";
 import { invokeGraph } from "./invoke.ts";
 import { kindOf, safely } from "./loop.ts";
 import { gone } from "./settled.ts";
+import { Timer } from "./timer.ts";
 import type { SharedContext } from "./together.ts";
 import { readerFor, stampOf } from "./tools.ts";
 
@@ -37,8 +38,11 @@ export async function runAttempt(
   const started = performance.now();
   const pipeline = pipelineOf(context, run);
   const calls = new CallLog(run);
-  const lent = lendModels(context, run, calls);
-  const { entity, ending } = await tryRun(context, { run, pipeline, lent }, stop);
+  const timer = new Timer(pipeline.timeout, () => stop.abort(new Stop("timed out")));
+  const answered = new Set<string>();
+  const lent = lendModels(context, { run, pipeline, timer, calls, answered });
+  const { entity, ending } = await tryRun(context, { run, pipeline, lent, answered }, stop);
+  timer.stop();
   context.worked?.(run);
   const ended = { run, pipeline, entity, ending, usage: lent.usage(), calls: calls.due() };
   const committed = await commitEnding(context, ended, stop.signal);
@@ -72,14 +76,17 @@ function pipelineOf({ registry }: Context, { pipeline }: ClaimedRun): Pipeline {
 
 /**
  * Lends models to one attempt: what it uses is counted for it, what its tenant embedded before is reused, and no model
- * server is asked while another attempt may be at the same run, nor where a budget is spent.
+ * server is asked while another attempt may be at the same run, nor where a budget is spent. Waiting for a turn takes none
+ * of its time.
  */
-function lendModels(context: Context, run: ClaimedRun, calls: CallLog): Lent {
+function lendModels(context: Context, { run, pipeline, timer, calls, answered }: Lending): Lent {
   const { models, pool, sure } = context;
   const { embeddingName } = models;
-  const { tenant_id, pipeline } = run;
+  const { tenant_id } = run;
   return models.lend({
     asker: { tenant_id, run_id: run.id, pipeline, fresh: run.force || run.attempt > 0 },
+    models: pipeline.models,
+    hold: () => timer.hold(),
     known: (hashes) => orUnavailable(() => knownVectors(pool, tenant_id, embeddingName, hashes)),
     before: async () => {
       if (run.budgeted) await orUnavailable(() => assertBudget(pool, run));
@@ -87,6 +94,7 @@ function lendModels(context: Context, run: ClaimedRun, calls: CallLog): Lent {
     },
     onCall: async (call) => {
       calls.add(call);
+      if (call.kind === "chat") answered.add(call.model);
       if (run.budgeted) await noteAtOnce(context, calls);
     },
   });
@@ -101,11 +109,22 @@ async function noteAtOnce({ pool, log }: Context, calls: CallLog): Promise<void>
   });
 }
 
-type Work = { readonly run: ClaimedRun; readonly pipeline: Pipeline; readonly lent: Lent };
+type Lending = Pick<Work, "run" | "pipeline"> & {
+  readonly timer: Timer;
+  readonly calls: CallLog;
+  readonly answered: Set<string>;
+};
+
+type Work = {
+  readonly run: ClaimedRun;
+  readonly pipeline: Pipeline;
+  readonly lent: Lent;
+  /** The chat models that answered it. */
+  readonly answered: ReadonlySet<string>;
+};
 type Tried = Pick<Ended, "entity" | "ending">;
 
 async function tryRun(context: SharedContext, work: Work, stop: AbortController): Promise<Tried> {
-  const timer = setTimeout(() => stop.abort(new Stop("timed out")), work.pipeline.timeout);
   let entity: Entity | undefined;
   try {
     const subject = await readSubject(context, work);
@@ -114,8 +133,6 @@ async function tryRun(context: SharedContext, work: Work, stop: AbortController)
     return { entity, ending: await runGraph(context, { ...work, ...subject, entity }, stop) };
   } catch (error) {
     return { entity, ending: endingOf(error, stop.signal) };
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -128,7 +145,7 @@ async function readSubject({ together, pool }: SharedContext, { run, pipeline }:
 
 async function runGraph(
   context: SharedContext,
-  { run, pipeline, entity, stored, lent }: Work & Subject & { readonly entity: Entity },
+  { run, pipeline, entity, stored, lent, answered }: Work & Subject & { readonly entity: Entity },
   stop: AbortController,
 ): Promise<GraphEnding> {
   const { pool, models } = context;
@@ -155,7 +172,24 @@ async function runGraph(
     signal: stop.signal,
   });
   if (result.kind === "waiting") return result;
-  return { ...result, stamp };
+  return { ...result, stamp: await stampOfAnswer(pool, { run, pipeline, answered }, stamp) };
+}
+
+/**
+ * Where a pipeline's first model did not answer all, earlier attempts included, the output bears the names of those that
+ * did: it is stale for the first.
+ */
+async function stampOfAnswer(
+  pool: Context["pool"],
+  { run, pipeline, answered }: Omit<Work, "lent">,
+  stamp: Stamp,
+): Promise<Stamp> {
+  const { models = [] } = pipeline;
+  if (models.length < 2) return stamp;
+  const before = run.claimed_before ? await orUnavailable(() => chatModelsOf(pool, run)) : [];
+  const all = new Set([...answered, ...before]);
+  const those = models.filter((model) => all.has(model));
+  return those.length === 0 ? stamp : { ...stamp, model: those.join(", ") };
 }
 
 /** From here on the attempt counts. Throws LEASE_LOST. */

@@ -2,7 +2,7 @@ import type { Db } from "../../db.ts";
 import { loregraphError } from "../../errors.ts";
 import { billedTokens } from "../billed.ts";
 import type { Layer, ModelRequest, ModelResponse } from "../layers.ts";
-import { type CallEnd, type Pace, TurnQueue } from "./queue.ts";
+import { type CallEnd, type Pace, type Turn, TurnQueue } from "./queue.ts";
 import { refusalOf } from "./refusal.ts";
 import type { ModelLimits } from "./settings.ts";
 import { toldLimit } from "./told.ts";
@@ -73,13 +73,18 @@ class Line {
   ): Promise<ModelResponse> {
     const characters = this.#pace().tokens === undefined ? 0 : JSON.stringify(request.body).length;
     const tokens = (characters / 4) * this.#tokensPerFour;
-    const turn = await this.#queue.take({ tokens, signal: request.signal, patienceMs });
+    const turn = await this.#takeTurn(request, tokens, patienceMs);
     const response = await next(request).catch(async (error: unknown) => {
       await turn.end(endOfError(error, request.signal));
       throw error;
     });
     await turn.end(this.#endOf(response, characters, tokens));
     return response;
+  }
+
+  async #takeTurn({ signal, hold }: ModelRequest, tokens: number, patienceMs: number): Promise<Turn> {
+    using _ = hold?.();
+    return await this.#queue.take({ tokens, signal, patienceMs });
   }
 
   /** The least of what is configured and what the provider tells, once that is near. */
