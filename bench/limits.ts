@@ -80,7 +80,10 @@ async function inTheBooks(pool: Pool) {
        coalesce(sum(jsonb_array_length(errors)), 0)::int as times_sent_back_to_the_queue
      from pipeline_runs`,
   );
-  return rows[0];
+  const { rows: why } = await pool.query(
+    `select error ->> 'code' as code, count(*)::int from pipeline_runs, jsonb_array_elements(errors) as error group by 1`,
+  );
+  return { ...rows[0], why: Object.fromEntries(why.map(({ code, count }) => [code, count])) };
 }
 
 /** At most so many requests in any minute. */

@@ -3,7 +3,7 @@ import { afterEach, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { openModels } from "../../src/models/models.ts";
 import { definePipeline, Entity } from "../../src/pipeline.ts";
-import { completion, serverAnswering, settingsFor } from "../models/server.ts";
+import { completion, embeddings, serverAnswering, settingsFor } from "../models/server.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { emptyLedger, runAbout, runtime, startWorker, takeScene } from "../support/runtime.ts";
 
@@ -35,11 +35,11 @@ const asking = definePipeline({
 
 test("an output bears the model that answered, and is stale for the first once that answers again", async () => {
   let isAway = true;
-  const server = await serverAnswering(({ body }) =>
-    body.model === "first" && isAway
-      ? { status: 503, body: {} }
-      : completion({ content: String(body.model) }),
-  );
+  const server = await serverAnswering(({ body }) => {
+    if (Array.isArray(body.input)) return embeddings(body.input.map(() => [1, 0]));
+    const refuses = body.model === "first" && isAway;
+    return refuses ? { status: 503, body: {} } : completion({ content: String(body.model) });
+  });
   const models = openModels(settingsFor(server.url, { embeddingModel: "two-wide" }));
   const context = { ...runtime(database, asking), models };
   await using worker = startWorker(context, database);
