@@ -59,4 +59,4 @@ const insertSql = `
   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
     'running', true, 1, 1, gen_random_uuid(), now() + interval '1 minute', now())
   returning tenant_id, id, source_type, source_id, source_version, pipeline, priority, reingest_id, force, attempt,
-    max_attempts, lease_token, false as claimed_before, 0 as failures, null::float8 as paced_ms`;
+    max_attempts, lease_token, false as claimed_before, 0 as failures, null::float8 as paced_ms, false as budgeted`;
