@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { findPipeline, loadRegistry } from "../src/registry.ts";
+import { run } from "./support/cli.ts";
 
 let folder: string;
 beforeEach(async () => {
