@@ -38,7 +38,7 @@ const keepSql = `
     model = excluded.model, body = excluded.body, at = now(), expires_at = excluded.expires_at`;
 
 /** The most answers that are kept for a tenant; beyond that, the oldest go. */
-export const mostAnswers = 100_000;
+const mostAnswers = 100_000;
 
 /** Deletes answers that are too old, or too many, up to `limit` of each. @returns how many. */
 export async function deleteOldAnswers(db: Db, { most = mostAnswers, limit = 10_000 } = {}): Promise<number> {

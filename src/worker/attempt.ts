@@ -84,7 +84,7 @@ function lendModels(context: Context, { run, pipeline, timer, calls, answered }:
   const { embeddingName } = models;
   const { tenant_id } = run;
   return models.lend({
-    asker: { tenant_id, run_id: run.id, pipeline, fresh: run.force || run.attempt > 0 },
+    asker: { tenant_id, run_id: run.id, pipeline: run.pipeline, fresh: run.force || run.attempt > 0 },
     models: pipeline.models,
     hold: () => timer.hold(),
     known: (hashes) => orUnavailable(() => knownVectors(pool, tenant_id, embeddingName, hashes)),
