@@ -3,6 +3,7 @@ import { type Models, openModels } from "../models/models.ts";
 import type { Pipeline } from "../pipeline.ts";
 import { loadRegistry, type Registry } from "../registry.ts";
 import { ingestionOf } from "../reingest/request.ts";
+import { heedPromotions } from "../rollouts/promotions.ts";
 import { type Maker, makerOf } from "../store/stamps.ts";
 import { countStamps, type Stamped } from "../versions/stale.ts";
 import { ago, print, table } from "./output.ts";
@@ -29,6 +30,7 @@ export async function showStamps(
   json: boolean | undefined,
 ): Promise<void> {
   const registry = await loadRegistry(config.graphs);
+  await heedPromotions(pool, registry);
   const { pipeline, tenant_id } = filter;
   if (pipeline !== undefined && !registry.has(pipeline)) throw unknownPipeline(pipeline, registry.keys());
   const counted = await countStamps(pool, ingestionOf(registry).name, filter);
