@@ -1,6 +1,8 @@
 import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
+import type { BaseMessage } from "@langchain/core/messages";
 import type { ChatResult } from "@langchain/core/outputs";
 import { ChatOpenAI, type ChatOpenAICallOptions } from "@langchain/openai";
+import { z } from "zod";
 import type { ModelSettings } from "../config.ts";
 import { connection } from "./connection.ts";
 import { answerInvalid, cutOff, declined, filtered, modelError } from "./errors.ts";
@@ -25,6 +27,8 @@ export function chatModel(
     maxRetries,
     // Whole answers only: a streamed one is billed by estimate and fails in the middle.
     streaming: false,
+    // The client drops a refusal that stands in place of a text; `answered` looks for it there, and takes it away.
+    __includeRawResponse: true,
     configuration: { ...configuration, fetch },
   });
 }
@@ -53,7 +57,7 @@ function answered(result: ChatResult): ChatResult {
   const [first] = result.generations;
   const message = first?.message;
   if (message === undefined) throw answerInvalid("the model server answered without a message");
-  if (message.additional_kwargs.refusal) throw declined();
+  if (isRefusal(message)) throw declined();
   const finish_reason: unknown = first?.generationInfo?.finish_reason;
   if (finish_reason === "length") throw cutOff();
   if (finish_reason === "content_filter") throw filtered();
@@ -61,4 +65,15 @@ function answered(result: ChatResult): ChatResult {
     "tool_calls" in message && Array.isArray(message.tool_calls) && message.tool_calls.length > 0;
   if (message.text === "" && !called) throw answerInvalid("the model's answer is empty");
   return result;
+}
+
+const Refusal = z.object({
+  choices: z.tuple([z.object({ message: z.object({ refusal: z.string().min(1) }) })]),
+});
+
+/** Did the model say no? Its raw answer goes with that: neither graphs nor checkpoints are to hold it twice. */
+function isRefusal({ additional_kwargs }: BaseMessage): boolean {
+  const { __raw_response, refusal } = additional_kwargs;
+  delete additional_kwargs.__raw_response;
+  return Boolean(refusal) || Refusal.safeParse(__raw_response).success;
 }

@@ -220,6 +220,18 @@ describe("an answer that cannot be used", () => {
     expect((await thrownBy(model.invoke("Hello?"))).message).toContain(advice);
   });
 
+  test("says that the model refused, asked for a shape or not, and hands on no raw answer", async () => {
+    const refusal = completion({ content: null, refusal: `I will not talk about ${secret}` });
+    const { url } = await serverAnswering(({ body }) =>
+      JSON.stringify(body).includes("Hello?") ? completion({ content: "Hello." }) : refusal,
+    );
+    const { model } = open(settingsFor(url));
+
+    expect((await thrownBy(read(model))).message).toContain("the model refused to answer");
+    expect((await thrownBy(model.invoke("Who came?"))).message).toContain("the model refused to answer");
+    expect(JSON.stringify(await model.invoke("Hello?"))).not.toContain("chat.completion");
+  });
+
   test.each(malformed)("raises MODEL_ANSWER_INVALID for %s, and counts what it cost", async (_, answer) => {
     const { url } = await serverAnswering(() => answer);
     const { model, usage } = open(settingsFor(url));
