@@ -22,8 +22,11 @@ export type CallFigures = {
   readonly key: string | undefined;
 };
 
+/** Whose call it is: an attempt's, or that of a fork, which is nobody's attempt. */
+type Caller = Pick<ClaimedRun, "tenant_id" | "id" | "lease_token" | "pipeline" | "reingest_id" | "attempt">;
+
 /** A call of an attempt; its number counts the attempt's calls from 1. */
-export type NotedCall = CallFigures & { readonly run: ClaimedRun; readonly ordinal: number };
+export type NotedCall = CallFigures & { readonly run: Caller; readonly ordinal: number };
 
 /**
  * Notes calls, and adds them to the sums of today. They were paid for, so it asks for no lease; a call that was noted

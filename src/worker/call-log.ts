@@ -1,5 +1,4 @@
 import type { CallFigures, NotedCall } from "../ledger/calls.ts";
-import type { ClaimedRun } from "../ledger/run.ts";
 import type { ModelCall } from "../models/calls.ts";
 
 /** How many calls of one attempt are rows of their own; what comes after is added up, by node and model. */
@@ -7,17 +6,22 @@ const mostSingle = 1_000;
 
 /** What one attempt asked of models and has not yet noted in the ledger. What was said is not kept. */
 export class CallLog {
-  readonly #run: ClaimedRun;
+  readonly #run: NotedCall["run"];
   #ordinal = 0;
   #due: NotedCall[] = [];
+  /** Those that are being noted, to which nothing is added any more: the ledger takes a number once. */
+  readonly #handed = new WeakSet<NotedCall>();
 
-  constructor(run: ClaimedRun) {
+  constructor(run: NotedCall["run"]) {
     this.#run = run;
   }
 
   add({ request: _, response: __, ...call }: ModelCall): void {
     const one: CallFigures = { ...call, calls: 1 };
-    const like = this.#ordinal < mostSingle ? -1 : this.#due.findIndex((other) => isAlike(other, one));
+    const like =
+      this.#ordinal < mostSingle
+        ? -1
+        : this.#due.findIndex((other) => !this.#handed.has(other) && isAlike(other, one));
     const other = this.#due[like];
     if (other === undefined) this.#due.push({ ...one, run: this.#run, ordinal: ++this.#ordinal });
     else this.#due[like] = { ...other, ...sum(other, one) };
@@ -25,6 +29,7 @@ export class CallLog {
 
   /** What is to be noted. */
   due(): readonly NotedCall[] {
+    for (const call of this.#due) this.#handed.add(call);
     return [...this.#due];
   }
 
