@@ -101,7 +101,7 @@ test("a budget is set, listed with what is spent of it, held against, and droppe
   expect(await lore("budget", "drop", set.id, "--tenant", tenant)).toMatchObject({ code: 0 });
   expect(await json("budget", "list", "--tenant", tenant)).toEqual([]);
   expect(await lore("budget", "drop", set.id, "--tenant", tenant)).toMatchObject({
-    code: 1,
+    code: 2,
     err: expect.stringContaining("NOT_FOUND"),
   });
 });
