@@ -38,11 +38,15 @@ const utc = "now() at time zone 'utc'";
 const begins = `date_trunc(budget.per, ${utc})`;
 const ends = `((${begins} + case budget.per when 'day' then interval '1 day' else interval '1 month' end) at time zone 'utc')`;
 
+/** Is this name in the ledger, which may be that of a version that is only tried, one of the budget's pipeline? */
+const isOf = (name: string) =>
+  `(budget.pipeline is null or budget.pipeline in (${name}, split_part(${name}, '@', 1)))`;
+
 /** What the calls that a budget covers have cost in the period that goes on. */
 const spent = `(
     select coalesce(sum(cost_usd), 0) from model_spends spend
     where spend.tenant_id = budget.tenant_id and spend.day >= ${begins}::date
-      and (budget.pipeline is null or spend.pipeline = budget.pipeline)
+      and ${isOf("spend.pipeline")}
       and (budget.reingest_id is null or spend.reingest_id = budget.reingest_id)
   )`;
 
@@ -52,7 +56,7 @@ const shown = `budget.*, ${spent} as spent_usd, ${ends} as period_ends_at,
 /** Does a budget cover the runs of `row`, by its columns tenant_id, pipeline and `reingest`? */
 const covers = (row: string, reingest: string) => `
     budget.tenant_id = ${row}.tenant_id
-    and (budget.pipeline is null or budget.pipeline = ${row}.pipeline)
+    and ${isOf(`${row}.pipeline`)}
     and (budget.reingest_id is null or budget.reingest_id = ${row}.${reingest})`;
 
 /**
@@ -162,7 +166,7 @@ async function markSpent(db: Db, tenant_id: string): Promise<void> {
   await many(db, Held, markSql("budget.tenant_id = $1"), [tenant_id]);
 }
 
-const ofRun = markSql(`budget.tenant_id = $1 and (budget.pipeline is null or budget.pipeline = $2)
+const ofRun = markSql(`budget.tenant_id = $1 and ${isOf("$2::text")}
       and (budget.reingest_id is null or budget.reingest_id = $3)`);
 
 /**

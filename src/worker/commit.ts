@@ -27,7 +27,8 @@ export type Committed = {
 /**
  * Commits how an attempt ended, in one transaction: the ledger, what was learnt, the events and the runs that follow
  * from them. Endings that are due together share one. Where the database is away, it waits and tries again: the answer
- * was paid for. What the database refuses becomes a failure like any other. Where the lease was lost, nothing is stored.
+ * was paid for. What the database refuses becomes a failure like any other. Where the lease was lost, nothing is stored
+ * but what was asked of models.
  */
 export async function commitEnding(
   context: SharedContext,
@@ -38,7 +39,9 @@ export async function commitEnding(
     try {
       return { ending: ended.ending, retryInMs: await commitOnce(context, ended) };
     } catch (error) {
-      if (isLeaseLost(error)) return lost(context);
+      // What came with a failure was undone: it is noted by itself. What was noted before is not noted again.
+      if (isLeaseLost(error))
+        return await commitEnding(context, { ...ended, ending: { kind: "lost" } }, signal);
       if (!passes(error, tries)) return await commitRefused(context, ended, error, signal);
       context.log.warn({ tries }, "commit-delayed");
       await pause(Math.min(5_000, 50 * 2 ** tries), signal.aborted ? undefined : signal);
@@ -69,7 +72,7 @@ async function commitOnce(context: SharedContext, ended: Ended): Promise<number 
       return;
     case "lost":
       await noteCalls(context.pool, ended.calls);
-      lost(context);
+      context.log.warn("lease-lost");
   }
 }
 
@@ -89,11 +92,6 @@ async function commitRelease({ pool }: Context, { run, usage, calls }: Ended): P
 
 function isLeaseLost(error: unknown): boolean {
   return error instanceof LoregraphError && error.code === "LEASE_LOST";
-}
-
-function lost({ log }: Context): Committed {
-  log.warn("lease-lost");
-  return { ending: { kind: "lost" } };
 }
 
 /**

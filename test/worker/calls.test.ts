@@ -8,18 +8,24 @@ import { END, START, StateGraph } from "@langchain/langgraph";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { one } from "../../src/db.ts";
+import { LoregraphError } from "../../src/errors.ts";
 import { acceptEntities } from "../../src/intake.ts";
-import { listBudgets, setBudget } from "../../src/ledger/budgets.ts";
-import { callsOf, deleteOldCalls, foldSpends } from "../../src/ledger/calls.ts";
+import { assertBudget, listBudgets, setBudget } from "../../src/ledger/budgets.ts";
+import { type CallFigures, callsOf, deleteOldCalls, foldSpends, noteCalls } from "../../src/ledger/calls.ts";
 import { costsOf, totalCostOf } from "../../src/ledger/cost.ts";
 import { listRuns } from "../../src/ledger/read.ts";
 import { openModels } from "../../src/models/models.ts";
-import { definePipeline, Entity, type Pipeline } from "../../src/pipeline.ts";
+import { definePipeline, Entity, noUsage, type Pipeline } from "../../src/pipeline.ts";
+import { commitEnding } from "../../src/worker/commit.ts";
 import type { Context } from "../../src/worker/context.ts";
+import type { GraphEnding } from "../../src/worker/ending.ts";
+import { shared } from "../../src/worker/together.ts";
 import { completion, embeddings, serverAnswering, settingsFor } from "../models/server.ts";
 import { scene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { claimed } from "../support/ledger.ts";
 import { echo } from "../support/pipelines.ts";
+import { newReingest } from "../support/reingests.ts";
 import { emptyLedger, forever, gate, runAbout, runtime, startWorker, takeScene } from "../support/runtime.ts";
 
 let database: TestDatabase;
@@ -48,6 +54,11 @@ function asking(url: string, ...pipelines: readonly Pipeline[]): Context {
   const settings = settingsFor(url, { embeddingModel: "two-wide", prices });
   return { ...runtime(database, ...pipelines), models: openModels(settings) };
 }
+
+const dollar: CallFigures = {
+  ...{ node: "begin", kind: "chat", model: "gpt-4o-mini", from: "provider", calls: 1, key: "k", ms: 1 },
+  ...{ tokens_in: 1, tokens_cached: 0, tokens_out: 1, cost_usd: 1, saved_usd: 0 },
+};
 
 const Two = z.object({ said: z.string() });
 const Half = Entity.extend({ heard: z.string() });
@@ -168,6 +179,28 @@ test("notes what an attempt asked that failed, and what one asked that was given
   expect(await callsOf(database.pool, about.tenant_id, released.id)).toHaveLength(1);
 });
 
+test.each<GraphEnding>([
+  { kind: "retry", error: new LoregraphError("GRAPH_FAILED", "it failed"), counts: true },
+  { kind: "hopeless", error: new LoregraphError("MODEL_REFUSED", "no") },
+  { kind: "cancelled", reason: "cancelled on request" },
+  { kind: "released" },
+  { kind: "lost" },
+])("notes once what an attempt asked that ends, $kind, after its lease was lost", async (ending) => {
+  const context = shared(runtime(database, twoQuestions()));
+  const run = await claimed(database.pool, { pipeline: "echo" });
+  await database.pool.query("update pipeline_runs set lease_token = gen_random_uuid()");
+  const calls = [{ ...dollar, run, ordinal: 1 }];
+  const usage = { ...noUsage, model_calls: 1, cost_usd: 1 };
+  const ended = { run, pipeline: twoQuestions(), entity: undefined, ending, usage, calls };
+
+  for (let times = 0; times < 2; times++) await commitEnding(context, ended, new AbortController().signal);
+
+  expect(await callsOf(database.pool, run.tenant_id, run.id)).toHaveLength(1);
+  expect(await totalCostOf(database.pool, run.tenant_id, {})).toMatchObject({ calls: 1, cost_usd: 1 });
+  const [held] = await listRuns(database.pool, { tenant_id: run.tenant_id, limit: 1 });
+  expect(held).toMatchObject({ status: "running", cost_usd: 0 });
+});
+
 test("adds up the calls of an attempt that makes thousands", async () => {
   const server = await modelServer();
   const many = echo(async (_, __, { model }) => {
@@ -282,6 +315,53 @@ describe("a budget", () => {
     expect(await statuses(poor, "echo")).toEqual(["pending", "pending"]);
     expect(await statuses(poor, "other")).toEqual(["success", "success"]);
     expect(await statuses(rich, "echo")).toEqual(["success", "success"]);
+  });
+
+  test("of a pipeline covers its version that is tried on a share, and one of a reingest what is part of that", async () => {
+    const tenant_id = randomUUID();
+    const [reingest_id, other] = [randomUUID(), randomUUID()];
+    const tried = await claimed(database.pool, { tenant_id, pipeline: "echo@2" });
+    await noteCalls(database.pool, [
+      { ...dollar, run: tried, ordinal: 1 },
+      { ...dollar, run: { ...tried, id: randomUUID(), pipeline: "other", reingest_id }, ordinal: 1 },
+    ]);
+
+    const ofPipeline = await setBudget(database.pool, { tenant_id, pipeline: "echo", per: "day" }, 1);
+    const ofReingest = await setBudget(database.pool, { tenant_id, reingest_id, per: "month" }, 1);
+
+    expect([ofPipeline, ofReingest]).toMatchObject([{ spent_usd: 1 }, { spent_usd: 1 }]);
+    const spent = { code: "BUDGET_SPENT" };
+    await expect(assertBudget(database.pool, tried)).rejects.toMatchObject(spent);
+    const part = { tenant_id, pipeline: "other", reingest_id };
+    await expect(assertBudget(database.pool, part)).rejects.toMatchObject(spent);
+    await assertBudget(database.pool, { ...part, reingest_id: other });
+    await assertBudget(database.pool, { ...part, reingest_id: null });
+  });
+
+  test("of a reingest holds its runs, and no others of their pipeline", async () => {
+    const server = await modelServer();
+    const context = asking(server.url, twoQuestions());
+    const tenant_id = randomUUID();
+    const [{ id: reingest_id }, { id: other }] = [
+      await newReingest(database.pool, { tenant_id }),
+      await newReingest(database.pool, { tenant_id }),
+    ];
+    await setBudget(database.pool, { tenant_id, reingest_id, per: "day" }, 0);
+    await takeScenes(context, tenant_id, 3);
+    await database.pool.query(
+      `update pipeline_runs set reingest_id = case n when 1 then $1::uuid when 2 then $2::uuid end
+       from (
+         select id as run, row_number() over (order by id) as n from pipeline_runs where pipeline = 'base'
+       ) numbered
+       where id = run`,
+      [reingest_id, other],
+    );
+    await using worker = startWorker(context, database);
+
+    await worker.untilIdle();
+
+    const left = await listRuns(database.pool, { tenant_id, status: "pending" });
+    expect(left.map((run) => run.reingest_id)).toEqual([reingest_id]);
   });
 
   test("lets its work go on by itself when its period has ended", async () => {
