@@ -128,3 +128,30 @@ const cancelOfReingestSql = `
   update pipeline_runs run set status = 'cancelled', finished_at = now(), ${unasked}
   from doomed
   where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;
+
+/**
+ * Cancels up to a thousand runs of a name in the ledger that are still to be run, or wait for a person.
+ *
+ * @returns how many.
+ */
+export async function cancelRunsNamed(db: Db, pipeline: string): Promise<number> {
+  return await execute(db, cancelNamedSql, [pipeline]);
+}
+
+// Locked by key, as `enqueueRuns` does.
+const cancelNamedSql = `
+  with found as materialized (
+    select tenant_id, id from pipeline_runs
+    where pipeline = $1 and status in ('pending', 'waiting') limit 1000
+  ),
+  doomed as materialized (
+    select run.tenant_id, run.id
+    from pipeline_runs run
+    join found using (tenant_id, id)
+    where run.status in ('pending', 'waiting')
+    order by run.tenant_id, run.pipeline, run.source_type, run.source_id
+    for update of run
+  )
+  update pipeline_runs run set status = 'cancelled', finished_at = now(), ${unasked}
+  from doomed
+  where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;

@@ -1,5 +1,6 @@
 import { contendedTransaction, type Db, type Pool } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
+import { cancelRunsNamed } from "../ledger/cancel.ts";
 import { triedName } from "../ledger/tried.ts";
 import { publish } from "../publish.ts";
 import { findPipeline, type LoadedRegistry } from "../registry.ts";
@@ -7,7 +8,7 @@ import type { Routable } from "../router.ts";
 import { candidateKeys, stampOfTaken, type Taken, type Tried, takeCandidates } from "../store/candidates.ts";
 import { storeEnrichments } from "../store/enrichments.ts";
 import { lockEntities } from "../store/entities.ts";
-import { cancelPendingRuns, lockOpenRollout, moveRollout, type Rollout } from "../store/rollouts.ts";
+import { lockOpenRollout, moveRollout, type Rollout } from "../store/rollouts.ts";
 import { heedPromotions } from "./promotions.ts";
 
 export type EndContext = { readonly pool: Pool; readonly registry: LoadedRegistry };
@@ -74,7 +75,7 @@ function assertLoaded(registry: LoadedRegistry, { pipeline, to_version }: Rollou
 
 async function cancelAll(pool: Pool, { pipeline, to_version }: Rollout): Promise<void> {
   const name = triedName({ name: pipeline, version: to_version });
-  while ((await contendedTransaction(pool, (db) => cancelPendingRuns(db, name))) > 0);
+  while ((await contendedTransaction(pool, (db) => cancelRunsNamed(db, name))) > 0);
 }
 
 /** @returns how many candidates were kept and how many forgotten. */

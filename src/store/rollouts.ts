@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many, maybeOne, one } from "../db.ts";
+import { type Db, many, maybeOne, one } from "../db.ts";
 import { sha256 } from "../hash.ts";
 
 const RolloutStatus = z.enum(["running", "promoting", "promoted", "dropping", "dropped"]);
@@ -105,26 +105,3 @@ export async function promotedVersions(db: Db): Promise<ReadonlyMap<string, numb
   );
   return new Map(rows.map(({ pipeline, version }) => [pipeline, version]));
 }
-
-/** Cancels what waits to be run of a name in the ledger. @returns how many runs. */
-export async function cancelPendingRuns(db: Db, pipeline: string): Promise<number> {
-  return await execute(db, cancelSql, [pipeline]);
-}
-
-// Locked by key first, as `enqueueRuns` does: else two transactions that want the same runs could wait for each other.
-const cancelSql = `
-  with found as materialized (
-    select tenant_id, id from pipeline_runs
-    where pipeline = $1 and status in ('pending', 'waiting') limit 1000
-  ),
-  doomed as materialized (
-    select run.tenant_id, run.id
-    from pipeline_runs run
-    join found using (tenant_id, id)
-    where run.status in ('pending', 'waiting')
-    order by run.tenant_id, run.pipeline, run.source_type, run.source_id
-    for update of run
-  )
-  update pipeline_runs run set status = 'cancelled', finished_at = now(), question = null
-  from doomed
-  where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;

@@ -3,6 +3,8 @@ import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { many } from "../../src/db.ts";
 import { acceptEntities } from "../../src/intake.ts";
+import { answerRun } from "../../src/ledger/answer.ts";
+import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { listRuns } from "../../src/ledger/read.ts";
 import { LoadedRegistry } from "../../src/registry.ts";
 import { diffVersions } from "../../src/rollouts/diff.ts";
@@ -15,7 +17,7 @@ import { inShareSql, isInShare } from "../../src/store/rollouts.ts";
 import type { Context } from "../../src/worker/context.ts";
 import { scene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { echo, plainBase } from "../support/pipelines.ts";
+import { asking, echo, plainBase } from "../support/pipelines.ts";
 import { emptyLedger, runtime, startWorker } from "../support/runtime.ts";
 
 let database: TestDatabase;
@@ -256,6 +258,60 @@ test("dropping forgets what was kept aside, cancels what waits, and keeps nothin
   expect((await context.pool.query("select from candidate_outputs")).rowCount).toBe(0);
   expect((await listRuns(context.pool, { pipeline: "mood@2", limit: 1 }))[0]?.status).toBe("cancelled");
   expect(await said(context, tenant_id)).toEqual(["calm sea", "high sea", "late sea", "low sea"]);
+});
+
+describe("a run of a tried version that asks a person", () => {
+  const asks = asking("Who?", { name: "mood", version: 2 });
+
+  /** One scene that the first version read, and of which the second asks. */
+  async function asked() {
+    const registry = new LoadedRegistry([plainBase, first], [asks]);
+    const context = { ...runtime(database), registry };
+    const tenant_id = randomUUID();
+    const entity = scene({ text: "high sea" });
+    await accept(context, tenant_id, [entity]);
+    await work(context);
+    await startRollout(context, all);
+    await work(context);
+    return { context, tenant_id, entity };
+  }
+  const statusOf = async (context: Context, pipeline: string) =>
+    (await listRuns(context.pool, { pipeline, limit: 1 })).map(({ status }) => status);
+
+  test.each([
+    ["promoting", promoteRollout],
+    ["dropping", dropRollout],
+  ])("is cancelled by %s", async (_, end) => {
+    const { context, tenant_id } = await asked();
+    expect(await statusOf(context, "mood@2")).toEqual(["waiting"]);
+    await end(context, "mood");
+
+    expect(await statusOf(context, "mood@2")).toEqual(["cancelled"]);
+    expect(await said(context, tenant_id)).toEqual(["high sea"]);
+  });
+
+  test("waits on while the version that runs answers, and its own answer is kept aside", async () => {
+    const { context, tenant_id, entity } = await asked();
+    await enqueueRuns(context.pool, [
+      {
+        ...entity,
+        tenant_id,
+        source_version: 1,
+        pipeline: "mood",
+        priority: 0,
+        max_attempts: 1,
+        force: true,
+      },
+    ]);
+    await work(context);
+    expect(await listRuns(context.pool, { pipeline: "mood", status: "success" })).toHaveLength(2);
+    const [run] = await listRuns(context.pool, { pipeline: "mood@2", status: "waiting" });
+    if (!run) throw new Error("expected a run of the tried version to wait");
+    await answerRun(context.pool, run, { kind: "one", answer: "Mara" }, "Ines");
+    await work(context);
+
+    expect(await rolloutProgress(context.pool, "mood")).toMatchObject([{ candidates: 1 }]);
+  });
 });
 
 /** From the nth event on that is told of an enrichment, the database refuses. */
