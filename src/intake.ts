@@ -1,5 +1,6 @@
 import { contendedTransaction, type Db, type Pool } from "./db.ts";
 import { cancelRunsOf } from "./ledger/cancel.ts";
+import { forgetEntities } from "./ledger/forget.ts";
 import { publish, withMentions } from "./publish.ts";
 import type { Registry } from "./registry.ts";
 import type { Routable } from "./router.ts";
@@ -78,6 +79,7 @@ export async function removeEntitiesIn(
   );
   const deleted = await deleteEntities(db, tenant_id, keys);
   await cancelRunsOf(db, tenant_id, deleted);
+  await forgetEntities(db, tenant_id, deleted);
   await publish(
     db,
     registry,

@@ -9,6 +9,7 @@ import { usageByPipeline } from "../../checkpoints/usage.ts";
 import { type Fork, findFork } from "../../src/forks/fork.ts";
 import { makeFork } from "../../src/forks/make.ts";
 import { promoteFork } from "../../src/forks/promote.ts";
+import { removeEntities } from "../../src/intake.ts";
 import { findRun } from "../../src/ledger/look.ts";
 import { findRunThread } from "../../src/ledger/threads.ts";
 import { previousOutput } from "../../src/store/enrichments.ts";
@@ -317,6 +318,19 @@ describe("forking is refused in words", () => {
     await expect(promoteFork(changed, fork, { by: "test" })).rejects.toMatchObject({ code: "FORK_REFUSED" });
   }, 60_000);
 });
+
+test("a fork goes with its entity, and its checkpoints with the next walk", async () => {
+  const scene = await ranScene();
+  const fork = await finishedFork(scene);
+  await removeEntities(context.pool, context.registry, scene.tenant_id, [scene]);
+  await new Retention([]).deleteOld(database.pool);
+
+  expect(await checkpointsOf(fork.id)).toBe("");
+  expect(await theFork(fork.id)).toMatchObject({ status: "dropped", expires_at: null });
+  await expect(promoteFork(context, fork, { by: "test" })).rejects.toMatchObject({
+    code: "STATE_TRANSITION",
+  });
+}, 60_000);
 
 test("a fork that nobody promotes expires with its checkpoints; dropping one is at once", async () => {
   const scene = await ranScene();

@@ -365,6 +365,18 @@ describe("what changed while a run waited", () => {
     expect(await wholeOf(run)).toMatchObject({ status: "cancelled", question: null });
     await expect(tell(run, "Mara")).rejects.toMatchObject({ code: "STATE_TRANSITION" });
   });
+
+  test("its entity went, and with it what was asked and said about it", async () => {
+    const pipeline = askingTwice();
+    const [{ run, scene }, other] = [await untilAsked(pipeline), await untilAsked(pipeline)];
+    await tell(run, "Mara");
+    await work(pipeline);
+    expect((await wholeOf(run)).questions).toHaveLength(2);
+    await removeEntities(database.pool, runtime(database, pipeline).registry, scene.tenant_id, [scene]);
+
+    expect((await wholeOf(run)).questions).toEqual([]);
+    expect((await wholeOf(other.run)).questions).toHaveLength(1);
+  });
 });
 
 describe("a question that expires", () => {
