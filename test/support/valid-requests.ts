@@ -114,6 +114,7 @@ const validRequests = ({
       changed_since: "2026-11-22T12:00:00Z",
       ids: [source_id],
       only: "stale",
+      stale_version: 1,
       priority: -200,
       max_cost_usd: 0.5,
       max_tokens: 1_000,

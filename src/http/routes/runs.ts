@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { LoregraphError } from "../../errors.ts";
 import { answerRun, givenBy } from "../../ledger/answer.ts";
+import { unkeepable } from "../../ledger/answer-schema.ts";
 import { cancelRun } from "../../ledger/cancel.ts";
 import { findRun, runsPage, tenantOfRun } from "../../ledger/look.ts";
 import { Question } from "../../ledger/questions.ts";
@@ -56,6 +57,8 @@ const RunsQuery = PageQuery.extend({
 const GivenAnswer = z.strictObject({
   answer: z
     .unknown()
+    // Before anything walks through it: it may be nested as deeply as a body is long.
+    .refine((answer) => unkeepable(answer) === undefined, { error: ({ input }) => unkeepable(input) })
     .describe("Of several questions, an object by their ids answers each; those left out stay open"),
   question: z.string().max(200).optional().describe("The id of one of several questions"),
 });
