@@ -13,6 +13,7 @@ import type { App, Scope } from "./services.ts";
 const tags = {
   reingests: "Run a tenant again, or a part of it: plan it, start it, watch it, hold it, stop it.",
   runs: "One pipeline on one entity: the queue item and the ledger entry in one.",
+  costs: "What models were asked and what that cost, and the budgets that bound it.",
   "dead-letters": "Runs whose attempts are spent, by cause. They keep all that is needed to try again.",
   pipelines:
     "The LangGraph graphs of langgraph.json: what triggers them, what waits for them, what they answer.",
