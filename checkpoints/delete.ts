@@ -13,6 +13,33 @@ export async function deleteCheckpoints(db: Db, thread_id: string): Promise<void
   );
 }
 
+/**
+ * Deletes those of the dead letters of entities that are gone: all others of theirs are cancelled or have ended well, and
+ * lose them in time.
+ */
+export async function deleteCheckpointsOfDead(
+  db: Db,
+  tenant_id: string,
+  entities: readonly { readonly source_type: string; readonly source_id: string }[],
+): Promise<void> {
+  if (entities.length === 0) return;
+  await execute(db, deleteOfDeadSql, [
+    tenant_id,
+    entities.map(({ source_type }) => source_type),
+    entities.map(({ source_id }) => source_id),
+  ]);
+}
+
+const deleteOfDeadSql = `
+  with dead as materialized (
+    select id::text as thread_id from pipeline_runs
+    where tenant_id = $1 and status = 'failed'
+      and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))
+  ),
+  blobs as (delete from checkpoint_blobs where thread_id = any (array(select thread_id from dead))),
+  writes as (delete from checkpoint_writes where thread_id = any (array(select thread_id from dead)))
+  delete from checkpoints where thread_id = any (array(select thread_id from dead))`;
+
 const Held = z.object({ id: z.guid() });
 
 /** The same, by the attempt that holds the thread's run. Throws LEASE_LOST, and deletes nothing then. */

@@ -1,3 +1,4 @@
+import { deleteCheckpointsOfDead } from "../checkpoints/delete.ts";
 import { contendedTransaction, type Db, type Pool } from "./db.ts";
 import { cancelRunsOf } from "./ledger/cancel.ts";
 import { forgetEntities } from "./ledger/forget.ts";
@@ -80,6 +81,7 @@ export async function removeEntitiesIn(
   const deleted = await deleteEntities(db, tenant_id, keys);
   await cancelRunsOf(db, tenant_id, deleted);
   await forgetEntities(db, tenant_id, deleted);
+  await deleteCheckpointsOfDead(db, tenant_id, deleted);
   await publish(
     db,
     registry,

@@ -65,7 +65,15 @@ const rooms: Readonly<Record<string, Room>> = {
     mayImport: [...contract, "src/db.ts", "src/ledger", "src/registry.ts", "src/router.ts", "src/store"],
   },
   "src/intake.ts": {
-    mayImport: [...contract, "src/db.ts", "src/ledger", "src/publish.ts", "src/registry.ts", "src/store"],
+    mayImport: [
+      ...contract,
+      "checkpoints",
+      "src/db.ts",
+      "src/ledger",
+      "src/publish.ts",
+      "src/registry.ts",
+      "src/store",
+    ],
     mayImportTypes: ["src/router.ts"],
   },
   "src/import.ts": {

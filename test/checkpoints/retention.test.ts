@@ -2,11 +2,13 @@ import { beforeAll, expect, test } from "vitest";
 import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { Retention } from "../../checkpoints/retention.ts";
 import { largestRuns, usageByPipeline } from "../../checkpoints/usage.ts";
+import { acceptEntities, removeEntities } from "../../src/intake.ts";
 import { failAttempt, succeedRun } from "../../src/ledger/attempt.ts";
 import type { ClaimedRun } from "../../src/ledger/run.ts";
-import { noUsage } from "../../src/pipeline.ts";
+import { noUsage, SourceType } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { parkRun, stamp, started } from "../support/ledger.ts";
+import { runtime } from "../support/runtime.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -121,4 +123,16 @@ test("all checkpoints of one run go at once, and none of another", async () => {
 
   expect(await rowsLeft(one.id)).toEqual([0, 0, 0]);
   expect(await rowsLeft(other.id)).toEqual([1, 1, 1]);
+});
+
+test("those of a dead letter go with its entity: nobody would come for them any more", async () => {
+  const [gone, kept] = [await ended("failed", 1), await ended("failed", 1)];
+  const { registry } = runtime(database);
+  const { tenant_id, source_type, source_id } = gone;
+  const entity = { source_type: SourceType.parse(source_type), source_id, title: "", text: "", metadata: {} };
+  await acceptEntities(database.pool, registry, { tenant_id, source: "test", entities: [entity] });
+  await removeEntities(database.pool, registry, tenant_id, [entity]);
+
+  expect(await rowsLeft(gone.id)).toEqual([0, 0, 0]);
+  expect(await rowsLeft(kept.id)).toEqual([1, 1, 1]);
 });
