@@ -1,4 +1,4 @@
-import { enricherOf, type Pipeline, runtimeEvents } from "./pipeline.ts";
+import { enricherOf, type Metadata, type Outcome, type Pipeline, runtimeEvents } from "./pipeline.ts";
 import { nearest } from "./sources/nearest.ts";
 
 /** What is wrong with how a pipeline is triggered or what it emits. */
@@ -80,12 +80,27 @@ function cycleFaults(pipelines: readonly Pipeline[]): readonly TriggerFault[] {
 /** Who runs because of whom, all versions of a pipeline taken together: any of them may come to run. */
 function followersOf(pipelines: readonly Pipeline[]): ReadonlyMap<string, ReadonlySet<string>> {
   const follow = new Map(pipelines.map(({ name }) => [name, new Set<string>()]));
-  for (const { name, kind, emits } of pipelines) {
-    const told = kind === "enricher" ? [...emits, `${name}.enriched`, "entity.enriched"] : emits;
-    for (const { name: follower, trigger } of pipelines)
-      if (told.includes(trigger.on)) follow.get(name)?.add(follower);
-  }
+  for (const pipeline of pipelines)
+    for (const { name, trigger } of pipelines)
+      if (mayFollow(pipeline, trigger)) follow.get(pipeline.name)?.add(name);
   return follow;
+}
+
+function mayFollow({ name, kind, emits }: Pipeline, trigger: Pipeline["trigger"]): boolean {
+  if (emits.includes(trigger.on)) return true;
+  if (kind !== "enricher" || !["entity.enriched", `${name}.enriched`].includes(trigger.on)) return false;
+  return outcomes.some((outcome) => mayWant(trigger, { pipeline: name, outcome }));
+}
+
+const outcomes: readonly Outcome[] = ["completed", "skipped", "eval_rejected"];
+
+/** What an enricher tells of itself is known beforehand, so a pipeline may wait for those of others alone. */
+function mayWant({ when }: Pipeline["trigger"], metadata: Metadata): boolean {
+  try {
+    return when === undefined || when(metadata);
+  } catch {
+    return true; // the router will tell of it
+  }
 }
 
 /** The shortest way from a pipeline back to itself. */

@@ -52,6 +52,19 @@ test("loads the pipelines that the file names, by their names", async () => {
   expect(registry.get("traits")).toMatchObject({ kind: "enricher", trigger: { on: "mood.found" } });
 });
 
+test("lets a pipeline wait for all that is enriched, but by itself", async () => {
+  const arcs = moduleOf("arcs", "entity.enriched").replace(
+    "mentioned: false",
+    'when: ({ pipeline }) => pipeline !== "arcs"',
+  );
+  const registry = await load(
+    { moods: "./moods.ts:default", arcs: "./arcs.ts:default" },
+    { "moods.ts": moduleOf("moods"), "arcs.ts": arcs },
+  );
+
+  expect([...registry.keys()]).toEqual(["moods", "arcs"]);
+});
+
 test("keeps the code of each, found by what its folder holds", async () => {
   const registry = await load({ moods: "./moods.ts:default" }, { "moods.ts": moduleOf("moods") });
 
