@@ -9,11 +9,14 @@ import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { one } from "../../src/db.ts";
 import { LoregraphError } from "../../src/errors.ts";
+import { makeFork } from "../../src/forks/make.ts";
+import { openFork } from "../../src/forks/open.ts";
 import { acceptEntities } from "../../src/intake.ts";
 import { assertBudget, listBudgets, setBudget } from "../../src/ledger/budgets.ts";
 import { type CallFigures, callsOf, deleteOldCalls, foldSpends, noteCalls } from "../../src/ledger/calls.ts";
 import { costsOf, totalCostOf } from "../../src/ledger/cost.ts";
 import { listRuns } from "../../src/ledger/read.ts";
+import { findRunThread } from "../../src/ledger/threads.ts";
 import { openModels } from "../../src/models/models.ts";
 import { definePipeline, Entity, noUsage, type Pipeline } from "../../src/pipeline.ts";
 import { commitEnding } from "../../src/worker/commit.ts";
@@ -66,7 +69,7 @@ const Half = Entity.extend({ heard: z.string() });
 const textOf = (message: { readonly text: string } | undefined) => message?.text ?? "";
 
 /** Asks two questions about each entity, one a node. */
-const twoQuestions = (definition: { readonly name?: string } = {}) =>
+const twoQuestions = (definition: { name?: string; checkpoints?: { history: true } } = {}) =>
   definePipeline({
     name: "echo",
     version: 1,
@@ -199,6 +202,37 @@ test.each<GraphEnding>([
   expect(await totalCostOf(database.pool, run.tenant_id, {})).toMatchObject({ calls: 1, cost_usd: 1 });
   const [held] = await listRuns(database.pool, { tenant_id: run.tenant_id, limit: 1 });
   expect(held).toMatchObject({ status: "running", cost_usd: 0 });
+});
+
+test("notes what a fork asks, with its budget before it", async () => {
+  const server = await modelServer();
+  const context = asking(server.url, twoQuestions({ checkpoints: { history: true } }));
+  const { tenant_id, ...about } = await takeScene(context);
+  await work(context);
+  const run = await runAbout(context, about);
+  const thread = await findRunThread(database.pool, run.id);
+  if (!thread) throw new Error("expected the run's thread, got: none");
+  const { rows } = await database.pool.query(
+    "select checkpoint_id from checkpoints where thread_id = $1 order by checkpoint_id limit 1",
+    [run.id],
+  );
+  const fork = await makeFork(context, thread, { checkpoint_id: rows[0].checkpoint_id, by: "me" });
+  const goOn = async () =>
+    await (await openFork(context, fork)).graph.invoke(null, { configurable: { thread_id: fork.id } });
+  const budget = { tenant_id, pipeline: "echo", per: "day" } as const;
+
+  await setBudget(database.pool, budget, 0);
+  await expect(goOn()).rejects.toMatchObject({ code: "BUDGET_SPENT" });
+  expect(asked(server.requests)).toHaveLength(2);
+  await setBudget(database.pool, budget, 1);
+  await goOn();
+
+  expect((await callsOf(database.pool, tenant_id, fork.id)).map(({ node }) => node)).toEqual([
+    "begin",
+    "finish",
+  ]);
+  const [echoed] = await costsOf(database.pool, tenant_id, {}, ["pipeline"]);
+  expect(echoed).toMatchObject({ pipeline: "echo", calls: 4, cost_usd: expect.closeTo(4 * cents, 9) });
 });
 
 test("adds up the calls of an attempt that makes thousands", async () => {
