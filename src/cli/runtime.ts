@@ -7,7 +7,7 @@ import type { Layer } from "../models/layers.ts";
 import { limits } from "../models/limits/limits.ts";
 import { readLimits } from "../models/limits/settings.ts";
 import { openModels } from "../models/models.ts";
-import { loadRegistry, namesInLedger } from "../registry.ts";
+import { loadRegistry, namesInLedger, versionsIn } from "../registry.ts";
 import { heedPromotions } from "../rollouts/promotions.ts";
 import { Runtime, type RuntimeOptions } from "../runtime.ts";
 import type { EntitySource } from "../sources/entity-source.ts";
@@ -31,7 +31,8 @@ export async function openRuntime(
     limits: sharedLimits(config.models, pool, log),
   });
   if (models.local) log.info({ embeddings: models.embeddingName }, "models-are-local");
-  if (models.unpriced.length > 0) log.warn({ models: models.unpriced }, "models-without-a-price");
+  const unpriced = models.unpriced(versionsIn(registry));
+  if (unpriced.length > 0) log.warn({ models: unpriced }, "models-without-a-price");
   const checkpoints = new CheckpointWriter(pool);
   return { pool, schema: config.schema, checkpoints, registry, models, log };
 }

@@ -73,6 +73,18 @@ export const spentBudgetOf = (lane: string, now: string) => `(
 export const isBudgeted = (run: string) =>
   `exists (select from budgets budget where ${covers(run, "reingest_id")})`;
 
+/** Of one run: the spent budget that it waits for, as JSON; null where there is none. Deliveries wait for none. */
+export const heldBy = (run: string) => `(
+      select to_jsonb(held) from (
+        select budget.id, budget.pipeline, budget.reingest_id, budget.per, budget.usd, budget.spent_until
+        from budgets budget
+        where ${run}.status = 'pending' and ${run}.pipeline not like 'webhook:%' and budget.spent_until > now()
+          and ${covers(run, "reingest_id")}
+        order by budget.spent_until desc
+        limit 1
+      ) held
+    )`;
+
 /** Sets a budget, or changes it, and tells the workers: where it is not spent any more, its work goes on at once. */
 export async function setBudget(
   db: Db,
@@ -143,6 +155,9 @@ const Held = Budget.pick({
 });
 export type HeldBudget = z.infer<typeof Held>;
 
+/** The budget that holds one run. */
+export const HeldBy = Held.omit({ tenant_id: true }).extend({ spent_until: z.coerce.date() });
+
 // A budget that is raised meanwhile is read again when its row is free, and is not marked.
 const markSql = (which: string) => `
   with used as materialized (
@@ -185,7 +200,7 @@ export async function assertBudget(
 }
 
 /** What is spent, of what, and until when work waits for it. */
-export function budgetText({ pipeline, reingest_id, per, usd, spent_until }: HeldBudget): string {
+export function budgetText({ pipeline, reingest_id, per, usd, spent_until }: z.infer<typeof HeldBy>): string {
   const of = [pipeline && `pipeline ${pipeline}`, reingest_id && `reingest ${reingest_id}`].filter(Boolean);
   const covered = of.length > 0 ? of.join(" in ") : "the tenant";
   return `the budget of ${covered}, $${usd} a ${per}, is spent until ${spent_until.toISOString()}`;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Db, many, maybeOne, type Pool, transaction } from "../db.ts";
 import type { SourceType } from "../pipeline.ts";
+import { HeldBy, heldBy } from "./budgets.ts";
 import { Question } from "./questions.ts";
 import { Run } from "./run.ts";
 import type { Status } from "./states.ts";
@@ -84,6 +85,8 @@ const WholeRun = Run.extend({
   fingerprint: z.string().nullable(),
   /** All that it has asked people, in its order, and what they answered. */
   questions: z.array(Question),
+  /** The spent budget that it waits for, though it may be due. */
+  held_by: HeldBy.nullable(),
   lease_expires_at: z.date().nullable(),
   cancel_requested_at: z.date().nullable(),
   /** The event that caused it, where one did and is still there. */
@@ -122,7 +125,7 @@ export async function findRun(db: Db, tenant_id: string, id: string): Promise<Wh
      ) as cause, coalesce((
        select jsonb_agg(to_jsonb(asked) - 'tenant_id' - 'run_id' - 'nth' order by asked_at, nth)
        from questions asked where asked.tenant_id = run.tenant_id and asked.run_id = run.id
-     ), '[]') as questions
+     ), '[]') as questions, ${heldBy("run")} as held_by
      from pipeline_runs run
      where run.tenant_id = $1 and run.id = $2`,
     [tenant_id, id],

@@ -1,5 +1,5 @@
 import type { ModelSettings } from "../config.ts";
-import type { Tools, Usage } from "../pipeline.ts";
+import type { Pipeline, Tools, Usage } from "../pipeline.ts";
 import type { ModelCall } from "./calls.ts";
 import { chatModel } from "./chat.ts";
 import { connection } from "./connection.ts";
@@ -20,8 +20,11 @@ export type Models = {
   readonly embeddingName: string;
   /** Do the models run in this process, without key and network? */
   readonly local: boolean;
-  /** Models in use that the price table does not know: their calls are counted, but cost nothing in the books. */
-  readonly unpriced: readonly string[];
+  /**
+   * Models in use that the price table does not know, those that `pipelines` name among them: their calls are counted,
+   * but cost nothing in the books.
+   */
+  unpriced(pipelines: Iterable<Pick<Pipeline, "models">>): readonly string[];
   /** US dollars for so many tokens, none of them cached; nothing for local models, and where no price is known. */
   costOf(tokens: { readonly in: number; readonly out: number; readonly embedding: number }): number;
   /** Lends the model tools to one attempt. */
@@ -64,7 +67,10 @@ export function openModels(settings: ModelSettings, layers: Layers = {}): Models
     chatName: local ? undefined : settings.chatModel,
     embeddingName: embeds.model,
     local,
-    unpriced: served.filter((model) => priceOf(prices, model) === undefined),
+    unpriced: (pipelines) => {
+      const named = local ? [] : [...pipelines].flatMap(({ models = [] }) => models);
+      return [...new Set([...served, ...named])].filter((model) => priceOf(prices, model) === undefined);
+    },
     costOf: (tokens) =>
       local
         ? 0

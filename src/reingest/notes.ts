@@ -1,3 +1,4 @@
+import type { Models } from "../models/models.ts";
 import { enricherOf, type Pipeline } from "../pipeline.ts";
 import type { Filters } from "./request.ts";
 import type { Scope } from "./scope.ts";
@@ -7,7 +8,7 @@ type Noted = {
   readonly pipelines: readonly Pipeline[];
   readonly scope: Scope;
   readonly filters: Filters;
-  readonly models: { readonly local: boolean; readonly unpriced: readonly string[] };
+  readonly models: Pick<Models, "local" | "unpriced">;
   readonly rows: readonly { readonly run: number; readonly basis: string }[];
 };
 
@@ -17,9 +18,9 @@ export function notesOn({ pipelines, scope, filters, models, rows }: Noted): str
   return [
     ...scope.leftOut.map(({ pipeline, because }) => `${pipeline} is left out: ${because}`),
     ...(models.local ? ["the models are local and cost nothing"] : []),
-    ...models.unpriced.map(
-      (model) => `${model} has no price, and is counted as free; LOREGRAPH_PRICES can name one`,
-    ),
+    ...models
+      .unpriced(pipelines)
+      .map((model) => `${model} has no price, and is counted as free; LOREGRAPH_PRICES can name one`),
     ...(rows.some(({ run, basis }) => run > 0 && basis === "estimated") ? [byLength] : []),
     ...(runs ? notesOnBase(scope, filters) : []),
     ...(runs ? dependents(pipelines, scope) : []),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Db, type Pool, transaction } from "../db.ts";
 import { keptFree, type LiveWorker, listWorkers } from "../ledger/workers.ts";
+import type { Models } from "../models/models.ts";
 import { SourceType } from "../pipeline.ts";
 import type { Registry } from "../registry.ts";
 import type { ModelNames } from "../store/stamps.ts";
@@ -59,7 +60,7 @@ export type Plan = z.infer<typeof Plan>;
 export type PlanContext = {
   readonly pool: Pool;
   readonly registry: Registry;
-  readonly models: ModelNames & Priced & { readonly unpriced: readonly string[] };
+  readonly models: ModelNames & Priced & Pick<Models, "unpriced">;
 };
 
 /**

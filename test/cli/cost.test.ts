@@ -1,13 +1,15 @@
 /** What models cost and may cost: cost, budget, and what status says of a budget that is spent. */
 import { randomUUID } from "node:crypto";
 import { beforeAll, expect, test } from "vitest";
-import { assertBudget } from "../../src/ledger/budgets.ts";
+import { assertBudget, setBudget } from "../../src/ledger/budgets.ts";
 import { type CallFigures, noteCalls } from "../../src/ledger/calls.ts";
-import type { ClaimedRun } from "../../src/ledger/run.ts";
+import { enqueueRuns } from "../../src/ledger/enqueue.ts";
+import { findRun } from "../../src/ledger/look.ts";
+import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import { run } from "../support/cli.ts";
 import { storeScene } from "../support/content.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { claimed } from "../support/ledger.ts";
+import { claimed, request } from "../support/ledger.ts";
 
 let database: TestDatabase;
 let settings: Record<string, string>;
@@ -41,6 +43,12 @@ beforeAll(async () => {
     { ...call, run: traits, ordinal: 1, cost_usd: 1 },
   ]);
 });
+
+async function enqueued(given: Pick<RunRequest, "tenant_id" | "pipeline">): Promise<string> {
+  const [queued] = await enqueueRuns(database.pool, [request(given)]);
+  if (!queued) throw new Error("expected a run, got: none");
+  return queued.id;
+}
 
 const lore = (...args: string[]) => run(args, settings);
 const json = async (...args: string[]) => JSON.parse((await lore(...args, "--json")).out);
@@ -104,7 +112,22 @@ test("a budget is set, listed with what is spent of it, held against, and droppe
     code: 2,
     err: expect.stringContaining("NOT_FOUND"),
   });
-});
+}, 60_000);
+
+test("runs show tells of the budget that a run waits for, which was never tried", async () => {
+  const of = { tenant_id: randomUUID(), pipeline: "dialog-mood" };
+  const queued = await enqueued({ ...of, pipeline: "dialog-mood@2" });
+  const { id, holds_until } = await setBudget(database.pool, { ...of, per: "day" }, 0);
+  const show = ["runs", "show", queued, "--tenant", of.tenant_id];
+
+  expect((await lore(...show)).out).toContain(
+    `waits     the budget of pipeline dialog-mood, $0 a day, is spent until ${holds_until?.toISOString()}`,
+  );
+  expect((await json(...show)).held_by).toMatchObject({ id, spent_until: holds_until?.toISOString() });
+
+  await setBudget(database.pool, { ...of, per: "day" }, 1);
+  expect(await findRun(database.pool, of.tenant_id, queued)).toMatchObject({ held_by: null });
+}, 60_000);
 
 test("a budget refuses an amount that is none", async () => {
   expect(await lore("budget", "set", "--tenant", tenant, "--per", "day", "--usd", "much")).toMatchObject({

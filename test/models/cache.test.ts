@@ -39,9 +39,9 @@ function process(url: string, maxAgeMs = hour) {
 
 type Models = ReturnType<typeof process>;
 
-function lend(models: Models, tenant_id: string, fresh = false) {
+function lend(models: Models, tenant_id: string, fresh = false, named?: readonly string[]) {
   const asker = { tenant_id, run_id: randomUUID(), pipeline: "echo", fresh };
-  const { model, keep, usage } = models.lend({ known: async () => new Map(), asker });
+  const { model, keep, usage } = models.lend({ known: async () => new Map(), asker, models: named });
   return { keep, usage, ask: async (what: string) => (await model?.invoke(what))?.text };
 }
 
@@ -64,6 +64,28 @@ test("is asked once by all processes, and by each tenant for itself", async () =
 
   await asks(one, randomUUID());
   expect(server.chats()).toBe(2);
+});
+
+test("an answer of a model that stood in is not kept for the one that was asked", async () => {
+  let isAway = true;
+  const { url, requests } = await serverAnswering(({ body }) =>
+    body.model === "first" && isAway
+      ? { status: 503, body: {} }
+      : completion({ content: String(body.model) }),
+  );
+  const tenant = randomUUID();
+  const askBoth = async () => {
+    const attempt = lend(process(url), tenant, false, ["first", "second"]);
+    const said = await attempt.ask("Is all well?");
+    await attempt.keep();
+    return said;
+  };
+
+  expect(await askBoth()).toBe("second");
+  isAway = false;
+  expect(await askBoth()).toBe("first");
+  expect(await askBoth()).toBe("first");
+  expect(requests.map(({ body }) => body.model)).toEqual(["first", "second", "first"]);
 });
 
 test("is asked again when its answer is too old, and what is too old or too much goes", async () => {

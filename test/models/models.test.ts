@@ -30,7 +30,6 @@ test("uses local models where neither key nor base URL is set", async () => {
     chatName: undefined,
     embeddingName: "local-subword-256",
     local: true,
-    unpriced: [],
   });
   expect(model).toBeUndefined();
   expect(await embed(["wolf"])).toHaveLength(1);
@@ -44,7 +43,6 @@ test("names the configured models", async () => {
     chatName: "gpt-4o-mini",
     embeddingName: "text-embedding-3-small",
     local: false,
-    unpriced: [],
   });
 });
 
@@ -82,14 +80,16 @@ test("names the models that have no price, and counts their calls without a cost
   await model?.invoke("Is all well?");
   await embed(["wolf"]);
 
-  expect(models.unpriced).toEqual(["llama", "two-wide"]);
+  expect(models.unpriced([])).toEqual(["llama", "two-wide"]);
+  const pipelines = [{ models: ["gpt-4o", "mistral"] }, {}, { models: ["mistral", "llama"] }];
+  expect(models.unpriced(pipelines)).toEqual(["llama", "two-wide", "mistral"]);
   expect(usage()).toMatchObject({ model_calls: 1, tokens_in: 1_000, embedding_calls: 1, cost_usd: 0 });
 });
 
 test("prices a dated snapshot as the model it is of", async () => {
   const { url } = await bothApis();
 
-  expect(openModels(settingsFor(url, { chatModel: "gpt-4o-mini-2024-07-18" })).unpriced).toEqual([]);
+  expect(openModels(settingsFor(url, { chatModel: "gpt-4o-mini-2024-07-18" })).unpriced([])).toEqual([]);
 });
 
 test.each<[string, string, RegExp]>([

@@ -1,5 +1,6 @@
 import { Option } from "@commander-js/extra-typings";
 import { LoregraphError } from "../../errors.ts";
+import { budgetText } from "../../ledger/budgets.ts";
 import { cancelRun } from "../../ledger/cancel.ts";
 import { findRun, type WholeRun } from "../../ledger/look.ts";
 import type { Question } from "../../ledger/questions.ts";
@@ -112,6 +113,7 @@ function wholeText(run: WholeRun): string {
     ["attempt", `${run.attempt} of ${run.max_attempts}`],
     ["worker", run.worker],
     ["due", run.status === "pending" ? run.run_after.toISOString() : null],
+    ["waits", run.held_by && budgetText(run.held_by)],
     ["made", run.created_at.toISOString()],
     ["started", run.started_at?.toISOString()],
     ["ended", run.finished_at?.toISOString()],

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { LoregraphError } from "../../errors.ts";
 import { answerRun, givenBy } from "../../ledger/answer.ts";
 import { unkeepable } from "../../ledger/answer-schema.ts";
+import { HeldBy } from "../../ledger/budgets.ts";
 import { cancelRun } from "../../ledger/cancel.ts";
 import { findRun, runsPage, tenantOfRun } from "../../ledger/look.ts";
 import { Question } from "../../ledger/questions.ts";
@@ -41,6 +42,9 @@ const WholeRun = ListedRun.extend({
   input_hash: z.string().nullable(),
   fingerprint: z.string().nullable().describe("Of the code of its graph"),
   questions: z.array(ShownQuestion).describe("All that it has asked people, in its order"),
+  held_by: HeldBy.extend({ spent_until: Time })
+    .nullable()
+    .describe("The spent budget that it waits for, though it may be due"),
   lease_expires_at: Time.nullable(),
   cancel_requested_at: Time.nullable(),
   cause: z.object({ id: z.int(), event: z.string(), occurred_at: Time }).nullable(),
