@@ -35,8 +35,9 @@ test("a second version is tried, compared and promoted by commands, and is the o
       entities,
     });
     await lore("worker", "--until-idle");
+    return entities;
   };
-  await take(2);
+  const [tried] = await take(2);
   const refused = await lore("rollout", "echo", "--to", "2", "--share", "0%");
   const started = await json("rollout", "echo", "--to", "2", "--share", "100%");
   await lore("worker", "--until-idle");
@@ -45,6 +46,7 @@ test("a second version is tried, compared and promoted by commands, and is the o
   const promoted = await lore("rollout", "promote", "echo");
   await take(1);
   const stamps = await json("status", "--stale", "--pipeline", "echo");
+  const [explained] = await json("explain", String(tried?.source_id), "echo");
   const ended = await lore("rollout", "drop", "echo");
 
   expect(refused).toMatchObject({
@@ -64,6 +66,11 @@ test("a second version is tried, compared and promoted by commands, and is the o
   expect(stamps).toMatchObject({
     stale: 0,
     stamps: [{ pipeline: "echo", pipeline_version: 2, outputs: 3, standing: "current" }],
+  });
+  expect(explained).toMatchObject({ output: { pipeline_version: 2 }, stale: [] });
+  expect(explained.chain[0]).toMatchObject({
+    run: { pipeline: "echo@2" },
+    nodes: { note: expect.stringContaining("checkpoint") },
   });
   expect(ended).toMatchObject({ code: 2, err: expect.stringContaining("no rollout of echo is open") });
 });

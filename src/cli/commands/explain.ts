@@ -4,6 +4,7 @@ import { findRun, tenantOfRun } from "../../ledger/look.ts";
 import { openModels } from "../../models/models.ts";
 import type { Pipeline } from "../../pipeline.ts";
 import { loadRegistry } from "../../registry.ts";
+import { heedPromotions } from "../../rollouts/promotions.ts";
 import { findEntities } from "../../store/entities.ts";
 import {
   type ExplainContext,
@@ -28,6 +29,7 @@ export const command = () =>
     .action(async (id, pipeline, { tenant, json }) => {
       await withSession(async ({ pool, config }) => {
         const registry = await loadRegistry(config.graphs);
+        await heedPromotions(pool, registry);
         const context = { pool, registry, models: openModels(config.models) };
         const found = await explain(context, { id, pipeline, tenant });
         print(found, json, (all) => all.map(asText).join("\n\n"));

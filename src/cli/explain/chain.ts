@@ -3,7 +3,7 @@ import { type Call, callsOf } from "../../ledger/calls.ts";
 import { findRun, type WholeRun } from "../../ledger/look.ts";
 import type { Models } from "../../models/models.ts";
 import type { Entity, Pipeline } from "../../pipeline.ts";
-import type { Registry } from "../../registry.ts";
+import { pipelineOfRun, type Registry } from "../../registry.ts";
 import { readEntity } from "../../store/entities.ts";
 import { type Made, whatMade } from "../../store/made.ts";
 import { type Steps, stepsOf } from "./nodes.ts";
@@ -47,7 +47,7 @@ export async function explainOutput(
 export async function explainRun(context: ExplainContext, run: WholeRun): Promise<Explanation> {
   const { pool, registry, models } = context;
   const entity = (await readEntity(pool, run)) ?? null;
-  const pipeline = registry.get(run.pipeline);
+  const pipeline = pipelineOfRun(registry, run.pipeline);
   const made = pipeline && (await whatMade(pool, run, pipeline));
   const own = made?.run_id === run.id ? made : null;
   return {
@@ -71,7 +71,7 @@ async function chainOf(
   for (let id: string | null = run_id; id !== null && chain.length < longest; ) {
     const run: WholeRun | undefined = await findRun(pool, tenant_id, id);
     if (run === undefined) break;
-    const nodes = await stepsOf(pool, registry.get(run.pipeline), run.id);
+    const nodes = await stepsOf(pool, pipelineOfRun(registry, run.pipeline), run.id);
     chain.push({ run, nodes, calls: await callsOf(pool, tenant_id, run.id) });
     id = run.parent_run_id;
   }
