@@ -89,7 +89,8 @@ export const errorCodes = {
   MODEL_REQUIRED: {
     status: 422,
     retry: false,
-    solve: "Configure a chat model (OPENAI_API_KEY or OPENAI_BASE_URL).",
+    solve:
+      "Configure a chat model (OPENAI_API_KEY or OPENAI_BASE_URL), or name what the graph does without one under `local` in its definition.",
   },
   TAPE_INCOMPLETE: {
     status: 422,

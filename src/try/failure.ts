@@ -38,7 +38,8 @@ function named(
   cause: unknown,
   after?: Date,
 ): LoregraphError {
-  const where = node === undefined ? "" : `node "${node}": `;
+  // A tape that lacks an answer has named the node itself.
+  const where = node === undefined || message.startsWith(`node "${node}" `) ? "" : `node "${node}": `;
   return new LoregraphError(code, where + message, { cause, ...(after && { after }) });
 }
 

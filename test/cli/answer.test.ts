@@ -83,7 +83,7 @@ test("an answer is read from stdin", async () => {
 test("what is no JSON, and a run that is not there, are wrong use", async () => {
   const asking = await waiting(one);
   expect(await lore("answer", asking.id, "Mara")).toMatchObject({
-    ...{ code: 2, err: expect.stringContaining("expected the answer to be JSON, got: Mara") },
+    ...{ code: 2, err: expect.stringContaining(`(a text in quotation marks: '"Mara"'), got: Mara`) },
   });
   expect(await lore("answer", randomUUID(), "1")).toMatchObject({
     ...{ code: 2, err: expect.stringContaining("NOT_FOUND") },

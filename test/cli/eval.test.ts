@@ -47,6 +47,8 @@ describe("without a database", () => {
     });
     expect(enough.code).toBe(0);
     expect(unknown).toMatchObject({ code: 2, err: expect.stringContaining("(mood), got: moody") });
+    // Nothing was run, and nothing paid for, before that was seen.
+    expect(unknown.err).not.toContain("evaluating");
   });
 
   test("runs the others where lines are broken, and ends with 3; with nothing left, with 2", async () => {
@@ -102,6 +104,7 @@ describe("without a database", () => {
     expect(answered(replayed)).toEqual(answered(recorded));
     expect(JSON.parse(replayed.out)).toMatchObject({ cost_usd: 0, tokens_in: 0 });
     expect(more).toMatchObject({ code: 2, err: expect.stringContaining("is not on the tape") });
+    expect(more.err).toMatch(/^error: node "readTalks" asked \(chat/m);
   });
 });
 

@@ -31,9 +31,13 @@ async function read(json: string): Promise<unknown> {
   try {
     return JSON.parse(given);
   } catch (cause) {
-    throw new LoregraphError("INPUT_INVALID", `expected the answer to be JSON, got: ${given.slice(0, 80)}`, {
-      cause,
-    });
+    throw new LoregraphError(
+      "INPUT_INVALID",
+      `expected the answer to be JSON (a text in quotation marks: '"Mara"'), got: ${given.slice(0, 80)}`,
+      {
+        cause,
+      },
+    );
   }
 }
 

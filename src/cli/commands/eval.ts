@@ -17,7 +17,7 @@ import { folderOf } from "../../registry.ts";
 import { comparisonText } from "../eval/comparison.ts";
 import { measure } from "../eval/measure.ts";
 import { evaluationText } from "../eval/text.ts";
-import { readThresholds, type Threshold, unmet } from "../eval/threshold.ts";
+import { assertMeasured, readThresholds, type Threshold, unmet } from "../eval/threshold.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { loadedPipeline } from "../loaded.ts";
 import { ago, print, table } from "../output.ts";
@@ -63,6 +63,7 @@ export const command = () =>
       const file = options.data ?? join(folderOf(name, config.graphs), "examples.jsonl");
       const read = await readExamples(file, { pipeline, texts: options.texts });
       tellRejected(file, read);
+      assertMeasured(options.threshold, read.examples.slice(0, options.limit));
       const asked = { ...options, pipeline, file, read, against: ids[0] };
       if (options.store || asked.against !== undefined)
         await withSession((session) => run(config, asked, session));

@@ -1,5 +1,6 @@
 import { LoregraphError } from "../../errors.ts";
 import type { Evaluation } from "../../eval/evaluate.ts";
+import type { Example } from "../../eval/examples.ts";
 
 /** The least score of a field, or of each where none is named. */
 export type Threshold = { readonly field: string | undefined; readonly least: number };
@@ -17,15 +18,19 @@ export function readThresholds(written: string): readonly Threshold[] {
   });
 }
 
-/** What falls short of a threshold, a line each. Throws INPUT_INVALID for a field that was not measured. */
+/** Throws INPUT_INVALID for a threshold of a field that no example measures: before a model is paid for it. */
+export function assertMeasured(thresholds: readonly Threshold[], examples: readonly Example[]): void {
+  const measured = new Set(examples.flatMap(({ expected }) => Object.keys(expected)));
+  const unknown = thresholds.find(({ field }) => field !== undefined && !measured.has(field));
+  if (!unknown) return;
+  throw new LoregraphError(
+    "INPUT_INVALID",
+    `expected --threshold to name a field that the examples expect (${[...measured].join(", ")}), got: ${unknown.field}`,
+  );
+}
+
+/** What falls short of a threshold, a line each. */
 export function unmet({ fields }: Evaluation, thresholds: readonly Threshold[]): readonly string[] {
-  const measured = fields.map(({ field }) => field);
-  const unknown = thresholds.find(({ field }) => field !== undefined && !measured.includes(field));
-  if (unknown)
-    throw new LoregraphError(
-      "INPUT_INVALID",
-      `expected --threshold to name a field that the examples expect (${measured.join(", ")}), got: ${unknown.field}`,
-    );
   const named = new Set(thresholds.map(({ field }) => field));
   return thresholds.flatMap(({ field, least }) =>
     fields
