@@ -5,7 +5,10 @@ import { type Db, many } from "../db.ts";
 export const costParts = ["pipeline", "model", "day"] as const;
 export type CostPart = (typeof costParts)[number];
 
-/** Days of UTC, as `2026-11-28`; both are included. */
+/** A day of UTC, as `2026-11-28`. Postgres knows no year 0. */
+export const Day = z.iso.date().refine((day) => !day.startsWith("0000"), "expected a year from 1 on");
+
+/** Both days are included. */
 export type CostRange = { readonly since?: string | undefined; readonly until?: string | undefined };
 
 const count = z.coerce.number();

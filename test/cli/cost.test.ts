@@ -69,6 +69,7 @@ test("cost tells the bill by pipeline and model, what was saved, and the sum", a
 
 test.each([
   ["a day that is none", ["--since", "yesterday"], "expected --since to be such as 2026-11-28 or 7d"],
+  ["a day before the calendar", ["--since", "0000-01-01"], "expected --since to be such as 2026-11-28 or 7d"],
   ["a part that is none", ["--by", "colour"], "expected --by to be of pipeline, model, day"],
 ])("cost refuses %s", async (_, args, said) => {
   expect(await lore("cost", ...args)).toMatchObject({ code: 2, err: expect.stringContaining(said) });

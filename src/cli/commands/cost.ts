@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { LoregraphError } from "../../errors.ts";
-import { type Cost, type CostPart, costParts, costsOf, totalCostOf } from "../../ledger/cost.ts";
+import { type Cost, type CostPart, costParts, costsOf, Day, totalCostOf } from "../../ledger/cost.ts";
 import { dollars, print, table } from "../output.ts";
 import { list, newCommand, tenantOption } from "../program.ts";
 import { withSession } from "../session.ts";
@@ -51,7 +51,7 @@ function day(what: string) {
     const [, back] = /^([1-9]\d{0,4})d$/.exec(value) ?? [];
     if (back !== undefined)
       return new Date(Date.now() - (Number(back) - 1) * 86_400_000).toISOString().slice(0, 10);
-    if (z.iso.date().safeParse(value).success) return value;
+    if (Day.safeParse(value).success) return value;
     throw new LoregraphError(
       "INPUT_INVALID",
       `expected ${what} to be such as 2026-11-28 or 7d, got: ${value}`,

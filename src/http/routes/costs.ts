@@ -1,10 +1,9 @@
 import { z } from "zod";
 import { Budget, budgetPeriods, dropBudget, listBudgets, setBudget } from "../../ledger/budgets.ts";
-import { Cost, costParts, costsOf, Total, totalCostOf } from "../../ledger/cost.ts";
+import { Cost, costParts, costsOf, Day, Total, totalCostOf } from "../../ledger/cost.ts";
 import type { App, Services } from "../services.ts";
 import { Id, OfOne, OfTenant, shown, Text, Time } from "../shapes.ts";
 
-const Day = z.iso.date();
 const range = { since: Day.nullable(), until: Day.nullable() };
 
 const CostView = z
