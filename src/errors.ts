@@ -163,7 +163,7 @@ export const errorCodes = {
   READ_ONLY: {
     status: 403,
     retry: false,
-    solve: "Start `loregraph studio` with --allow-fork; new work is done in `npm run studio`.",
+    solve: "To fork a run, start `loregraph studio` with --allow-fork; new work is done in `npm run studio`.",
   },
   CHECKPOINT_UNKNOWN: {
     status: 404,
