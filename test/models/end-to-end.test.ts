@@ -213,7 +213,9 @@ describe("a scene and a character", () => {
     const server = await modelServer();
     const context = contextOf(server.url);
     const [tenant_id, scene, character] = [randomUUID(), aScene(), mara()];
-    await takeIn(context, tenant_id, scene, character);
+    // One after the other: side by side, a character may be read once before and once after a scene that mentions it.
+    await takeIn(context, tenant_id, scene);
+    await takeIn(context, tenant_id, character);
     return { server, context, tenant_id, scene, character };
   }
 
