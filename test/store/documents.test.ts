@@ -60,8 +60,9 @@ test("a stored document is read back as it was answered, chunk by chunk, with it
     language: "en",
     source_version: 1,
   });
+  const { fingerprint: _, ...compared } = baseStamp; // other code alone makes nothing stale
   expect(await readSubjects(database.pool, [{ key, pipeline: plainBase }])).toMatchObject([
-    { entity: key, stored: baseStamp },
+    { entity: key, stored: compared },
   ]);
 });
 
