@@ -10,8 +10,8 @@ import { Stop } from "./ending.ts";
 /** The steps that a graph may take before it counts as endless. */
 export const mostSteps = 1_000;
 
-/** What looking may take before the failure is told without it, in milliseconds. */
-const patience = 1_000;
+/** What looking may take before the failure is told without it, in milliseconds; less where the attempt is to stop. */
+const patience = { stopped: 1_000, failed: 10_000 };
 
 type Failed = {
   readonly pipeline: Pipeline;
@@ -132,21 +132,21 @@ function quoted(nodes: readonly string[]): string {
   return nodes.map((node) => `"${node}"`).join(", ");
 }
 
-async function newestTuple({ saver, thread_id }: Failed) {
-  return await orNothing(saver.getTuple({ configurable: { thread_id } }));
+async function newestTuple({ saver, thread_id, signal }: Failed) {
+  return await orNothing(signal, saver.getTuple({ configurable: { thread_id } }));
 }
 
-async function newestState({ pipeline, tools, saver, thread_id }: Failed) {
+async function newestState({ pipeline, tools, saver, thread_id, signal }: Failed) {
   const graph = pipeline.graph(tools).compile({ checkpointer: saver });
-  return await orNothing(graph.getState({ configurable: { thread_id } }));
+  return await orNothing(signal, graph.getState({ configurable: { thread_id } }));
 }
 
 /** What cannot be found in time, or at all, is left out. */
-async function orNothing<Value>(work: Promise<Value>): Promise<Value | undefined> {
+async function orNothing<Value>({ aborted }: AbortSignal, work: Promise<Value>): Promise<Value | undefined> {
   const found = work.catch(() => undefined);
   let value: Value | undefined;
   await within(
-    patience,
+    aborted ? patience.stopped : patience.failed,
     found.then((it) => {
       value = it;
     }),

@@ -11,10 +11,10 @@ const fileOf = (name: string) => readFile(fileURLToPath(new URL(`../../${name}`,
 const names = [
   "demo import sync new inspect up worker serve keys reingest pause resume status runs checkpoints",
   "dead-letters show search try eval graph db migrate studio fork check rollout diff answer",
-  "explain",
+  "explain cost budget",
 ].flatMap((line) => line.split(" "));
 /** Commands of commands: they have an example, and their own have `--json`. */
-const groups = ["db", "fork", "dead-letters", "keys"];
+const groups = ["budget", "db", "fork", "dead-letters", "keys"];
 
 test("without arguments, and with --help, says what there is", async () => {
   const [bare, help] = await Promise.all([run([], {}), run(["--help"], {})]);
