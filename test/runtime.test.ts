@@ -61,8 +61,8 @@ async function untilDone(): Promise<void> {
 async function enqueueWaiting({ tenant_id, id }: { tenant_id: string; id: string }): Promise<void> {
   await database.pool.query(
     `insert into pipeline_runs (tenant_id, source_type, source_id, source_version, pipeline, max_attempts, reingest_id,
-       status, question)
-     values ($1, 'scene', gen_random_uuid(), 1, 'echo', 3, $2, 'waiting', '"Who?"')`,
+       status, question, waiting_since)
+     values ($1, 'scene', gen_random_uuid(), 1, 'echo', 3, $2, 'waiting', '"Who?"', now())`,
     [tenant_id, id],
   );
 }

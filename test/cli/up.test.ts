@@ -56,7 +56,7 @@ test("on the embedded Postgres, prints a key of this start, runs what is pushed,
   expect(entity).toMatchObject({ enrichments: [{ pipeline: "dialog-mood" }] });
   expect(await started.kill("SIGTERM")).toEqual({ code: 0, signal: null });
   expect(started.errors()).toContain("worker-stopped");
-});
+}, 60_000); // it makes a Postgres of its own, and two processes start
 
 test.skipIf(process.platform !== "linux")(
   "prints no key elsewhere, and starts a worker that died again",
