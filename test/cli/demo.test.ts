@@ -51,7 +51,7 @@ test("brings its own database, can be interrupted, shows what it learnt, and the
   );
   expect(learnt(second.out)).toBe(learnt(first.out));
   expect(serverRuns(home)).toBe(false);
-});
+}, 90_000); // it makes a Postgres of its own, and three processes start
 
 const serverRuns = (home: string) => existsSync(join(home, "postgres/data/postmaster.pid"));
 
@@ -88,7 +88,7 @@ describe("the demo's world", () => {
     expect(report.characters).toHaveLength(6);
     expect(again.used).toEqual({ runs: 0, failed: 0, model_calls: 0, embedding_calls: 0 });
     expect([again.scenes, again.characters]).toEqual([report.scenes, report.characters]);
-  });
+  }, 90_000);
 
   test("gives its characters traits that another reading leaves as they are", async () => {
     const before = await traitsOf(tenant);
