@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -7,11 +6,10 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Pool } from "../src/db.ts";
-import { acceptEntities } from "../src/intake.ts";
 import { contextOf } from "./context.ts";
 import { ask } from "./limits/ask.ts";
 import { type BenchOptions, machine, withDatabase } from "./support.ts";
-import { scenes } from "./worker.ts";
+import { takeInScenes } from "./worker.ts";
 
 const [processes, allowed, answerMs] = [10, 600, 300];
 
@@ -33,7 +31,8 @@ export async function bench({ minutes = 3, only }: BenchOptions) {
 
 async function measure(pool: Pool, url: string, kind: "configured" | "learnt", minutes: number) {
   await pool.query("truncate pipeline_runs, entities, events, model_limits, model_callers cascade");
-  await backlog(pool, allowed * (minutes + 2));
+  // More than may be asked in the time.
+  await takeInScenes(pool, contextOf(pool, [ask]).registry, allowed * (minutes + 2));
   const double = await startDouble();
   const limit = kind === "configured" ? String(allowed) : "";
   const workers = await Promise.all(
@@ -124,17 +123,4 @@ async function startWorker(url: string, model: string, limit: string) {
   const exited = once(child, "exit");
   await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
   return { exited, say: () => child.stdin.write("go\n") };
-}
-
-/** More than may be asked in the time. */
-async function backlog(pool: Pool, runs: number): Promise<void> {
-  const { registry } = contextOf(pool, [ask]);
-  const tenant_id = randomUUID();
-  const entities = scenes(runs);
-  for (let made = 0; made < runs; made += 500)
-    await acceptEntities(pool, registry, {
-      tenant_id,
-      source: "bench",
-      entities: entities.slice(made, made + 500),
-    });
 }

@@ -1,12 +1,10 @@
 import { spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Pool } from "../src/db.ts";
-import { acceptEntities } from "../src/intake.ts";
 import { type BenchOptions, machine, spread, withDatabase } from "./support.ts";
-import { graphContext, scenes } from "./worker.ts";
+import { graphContext, takeInScenes } from "./worker.ts";
 
 const counts = [1, 2, 4];
 
@@ -40,14 +38,7 @@ async function burnDown(pool: Pool, url: string, count: number, jobs: number): P
   await pool.query(
     "truncate pipeline_runs, entities, events, checkpoints, checkpoint_blobs, checkpoint_writes cascade",
   );
-  const tenant_id = randomUUID();
-  const entities = scenes(jobs);
-  for (let made = 0; made < jobs; made += 500)
-    await acceptEntities(pool, registry, {
-      tenant_id,
-      source: "bench",
-      entities: entities.slice(made, made + 500),
-    });
+  await takeInScenes(pool, registry, jobs);
   await pool.query("vacuum analyze");
   const workers = await Promise.all(Array.from({ length: count }, () => startWorker(url)));
   const started = performance.now();

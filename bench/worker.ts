@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Pool } from "../src/db.ts";
 import { acceptEntities } from "../src/intake.ts";
 import { definePipeline, Entity } from "../src/pipeline.ts";
+import type { Registry } from "../src/registry.ts";
 import type { NewEntity } from "../src/store/entities.ts";
 import type { Context } from "../src/worker/context.ts";
 import { Worker } from "../src/worker/worker.ts";
@@ -95,7 +96,19 @@ async function workerRound(pool: Pool, url: string, count: number): Promise<numb
   return count / seconds;
 }
 
-export function scenes(count: number): readonly NewEntity[] {
+/** Takes so many scenes of one tenant in, by the page. */
+export async function takeInScenes(pool: Pool, registry: Registry, count: number): Promise<void> {
+  const tenant_id = randomUUID();
+  const entities = scenes(count);
+  for (let made = 0; made < count; made += 500)
+    await acceptEntities(pool, registry, {
+      tenant_id,
+      source: "bench",
+      entities: entities.slice(made, made + 500),
+    });
+}
+
+function scenes(count: number): readonly NewEntity[] {
   return Array.from({ length: count }, (_, index) => ({
     source_type: "scene",
     source_id: randomUUID(),

@@ -64,6 +64,10 @@ export class AttemptSaver extends CheckpointSaver {
   }
 
   // LangGraph stores nothing of the metadata that a graph is invoked with, so the stamp is added here.
+  protected override noted(metadata: CheckpointMetadata) {
+    return { ...metadata, stamp: this.#options.stamp };
+  }
+
   override async put(
     config: RunnableConfig,
     checkpoint: Checkpoint,
@@ -73,8 +77,7 @@ export class AttemptSaver extends CheckpointSaver {
     this.#steps.set(placeOf(config).ns, performance.now());
     // A channel that keeps what was written to it, and no value, is read back from the checkpoints before: all are needed.
     if ("delta_writes_versioned" in metadata) this.#holds = false;
-    const stamped = { ...metadata, stamp: this.#options.stamp };
-    return await super.put(config, checkpoint, stamped, versions);
+    return await super.put(config, checkpoint, metadata, versions);
   }
 
   override async putWrites(

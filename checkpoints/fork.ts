@@ -1,5 +1,4 @@
-import type { RunnableConfig } from "@langchain/core/runnables";
-import type { ChannelVersions, Checkpoint, CheckpointMetadata } from "@langchain/langgraph-checkpoint";
+import type { CheckpointMetadata } from "@langchain/langgraph-checkpoint";
 import { z } from "zod";
 import { type Db, maybeOne } from "../src/db.ts";
 import type { Rows } from "./rows.ts";
@@ -72,14 +71,8 @@ export class ForkSaver extends CheckpointSaver {
     this.#stamp = stamp;
   }
 
-  override async put(
-    config: RunnableConfig,
-    checkpoint: Checkpoint,
-    metadata: CheckpointMetadata,
-    versions: ChannelVersions,
-  ): Promise<RunnableConfig> {
-    const stamped = { ...metadata, stamp: this.#stamp };
-    return await super.put(config, checkpoint, stamped, versions);
+  protected override noted(metadata: CheckpointMetadata) {
+    return { ...metadata, stamp: this.#stamp };
   }
 
   protected override async write(rows: Rows): Promise<void> {

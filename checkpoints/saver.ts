@@ -33,6 +33,11 @@ export class CheckpointSaver extends BaseCheckpointSaver {
     this.#writer = writer;
   }
 
+  /** The metadata that a checkpoint is kept with. */
+  protected noted(metadata: CheckpointMetadata): CheckpointMetadata & { readonly stamp?: string } {
+    return metadata;
+  }
+
   override async put(
     config: RunnableConfig,
     checkpoint: Checkpoint,
@@ -41,7 +46,7 @@ export class CheckpointSaver extends BaseCheckpointSaver {
   ): Promise<RunnableConfig> {
     const place = placeOf(config);
     const [row, blobs] = await Promise.all([
-      checkpointRow(this.serde, place, checkpoint, metadata),
+      checkpointRow(this.serde, place, checkpoint, this.noted(metadata)),
       blobRows(this.serde, place, checkpoint, versions),
     ]);
     await this.write({ thread_id: place.thread_id, checkpoints: [row], blobs, writes: [] });
