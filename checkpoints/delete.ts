@@ -14,6 +14,18 @@ export async function deleteCheckpoints(db: Db, thread_id: string): Promise<void
 }
 
 /**
+ * Parts of a statement that delete the checkpoints of the threads of one of its parts; `deleted` has a row for each
+ * checkpoint. The threads go in as arrays because, joined, Postgres would read the three tables whole for every thousand
+ * runs: with 120,000 rows in each, 142 ms a statement instead of 4 ms.
+ */
+export function deletingThreads(of: string): string {
+  const among = `thread_id = any (array(select thread_id from ${of}))`;
+  return `blobs as (delete from checkpoint_blobs where ${among}),
+  writes as (delete from checkpoint_writes where ${among}),
+  deleted as (delete from checkpoints where ${among} returning thread_id)`;
+}
+
+/**
  * Deletes those of the dead letters of entities that are gone: all others of theirs are cancelled or have ended well, and
  * lose them in time.
  */
@@ -36,9 +48,8 @@ const deleteOfDeadSql = `
     where tenant_id = $1 and status = 'failed'
       and (source_type, source_id) in (select * from unnest($2::text[], $3::uuid[]))
   ),
-  blobs as (delete from checkpoint_blobs where thread_id = any (array(select thread_id from dead))),
-  writes as (delete from checkpoint_writes where thread_id = any (array(select thread_id from dead)))
-  delete from checkpoints where thread_id = any (array(select thread_id from dead))`;
+  ${deletingThreads("dead")}
+  select from deleted`;
 
 const Held = z.object({ id: z.guid() });
 

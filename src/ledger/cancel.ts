@@ -108,26 +108,33 @@ const runningOfReingestSql = `
   where tenant_id = $1 and reingest_id = $2 and status = 'running' and cancel_requested_at is null
   order by id`;
 
-// Locked by key, as `enqueueRuns` does. Found by the index `open_runs_by_reingest`, which has no order of keys: the
-// page is sorted after it was found.
-const cancelOfReingestSql = `
-  with found as materialized (
-    select tenant_id, id
-    from pipeline_runs
-    where tenant_id = $1 and reingest_id = $2 and status in ('pending', 'waiting')
-    limit 1000
-  ),
-  doomed as materialized (
-    select run.tenant_id, run.id
-    from pipeline_runs run
-    join found using (tenant_id, id)
-    where run.reingest_id = $2 and run.status in ('pending', 'waiting')
-    order by run.tenant_id, run.pipeline, run.source_type, run.source_id
-    for update of run
-  )
-  update pipeline_runs run set status = 'cancelled', finished_at = now(), ${unasked}
-  from doomed
-  where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;
+const cancelOfReingestSql = cancelPage("tenant_id = $1 and reingest_id = $2", "run.reingest_id = $2");
+
+/**
+ * Cancels up to a thousand runs that are open and match. Locked by key, as `enqueueRuns` does. Found by an index, such as
+ * `open_runs_by_reingest`, which has no order of keys: the page is sorted after it was found. `still` must hold of a run
+ * when it is locked, too.
+ */
+function cancelPage(which: string, still = "true"): string {
+  return `
+    with found as materialized (
+      select tenant_id, id
+      from pipeline_runs
+      where ${which} and status in ('pending', 'waiting')
+      limit 1000
+    ),
+    doomed as materialized (
+      select run.tenant_id, run.id
+      from pipeline_runs run
+      join found using (tenant_id, id)
+      where ${still} and run.status in ('pending', 'waiting')
+      order by run.tenant_id, run.pipeline, run.source_type, run.source_id
+      for update of run
+    )
+    update pipeline_runs run set status = 'cancelled', finished_at = now(), ${unasked}
+    from doomed
+    where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;
+}
 
 /**
  * Cancels up to a thousand runs of a name in the ledger that are still to be run, or wait for a person.
@@ -138,20 +145,4 @@ export async function cancelRunsNamed(db: Db, pipeline: string): Promise<number>
   return await execute(db, cancelNamedSql, [pipeline]);
 }
 
-// Locked by key, as `enqueueRuns` does.
-const cancelNamedSql = `
-  with found as materialized (
-    select tenant_id, id from pipeline_runs
-    where pipeline = $1 and status in ('pending', 'waiting') limit 1000
-  ),
-  doomed as materialized (
-    select run.tenant_id, run.id
-    from pipeline_runs run
-    join found using (tenant_id, id)
-    where run.status in ('pending', 'waiting')
-    order by run.tenant_id, run.pipeline, run.source_type, run.source_id
-    for update of run
-  )
-  update pipeline_runs run set status = 'cancelled', finished_at = now(), ${unasked}
-  from doomed
-  where run.tenant_id = doomed.tenant_id and run.id = doomed.id`;
+const cancelNamedSql = cancelPage("pipeline = $1");

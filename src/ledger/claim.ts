@@ -27,15 +27,18 @@ export type ClaimOptions = {
  *
  * Fair: of the tenants that have due work, the one that has the fewest running runs for its weight comes first, and
  * among equals the one that was served the longest ago; within a tenant, the higher priority, then the longest due.
- * Paused tenants, pipelines and reingests, and what waits for a budget, are passed over, and caps and a reingest's pace hold: claims take turns, so
- * that none counts what another is about to add. A run about a source type that this version does not know is left to
- * a worker that does.
+ * Paused tenants, pipelines and reingests, and what waits for a budget, are passed over, and caps and a reingest's pace
+ * hold: claims take turns, so that none counts what another is about to add. A run about a source type that this version
+ * does not know is left to a worker that does.
  */
 export async function claimRuns(pool: Pool, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
   const claimed = await transaction(pool, (db) => fillPlaces(db, options), takeTurn);
   options.memory?.note(claimed);
   return claimed.map(({ held_back: _, turn: __, ...run }) => run);
 }
+
+/** Takes a claim's turn until the transaction ends; whoever comes meanwhile waits. */
+export const claimTurn = "select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))";
 
 // A claim that a crash of Postgres undoes leaves its run pending, and its worker fenced: nothing to wait for. And all
 // wait for the process whose turn it is: one that was frozen in it loses it. All in one message to the server.
@@ -44,7 +47,7 @@ const takeTurn = `
   set local synchronous_commit = off;
   set local idle_in_transaction_session_timeout = '3s';
   ${planOnce};
-  select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))`;
+  ${claimTurn}`;
 
 const Found = ClaimedRun.extend({ held_back: z.boolean(), turn: z.string().nullable() });
 type Found = z.infer<typeof Found>;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Db, maybeOne, one } from "../db.ts";
 import type { Stamp } from "../pipeline.ts";
+import { claimTurn } from "./claim.ts";
 import { ClaimedRun, type RunKey } from "./run.ts";
 
 export type ForcedRun = RunKey & {
@@ -17,7 +18,7 @@ export type ForcedRun = RunKey & {
  * alone meets no run of its key that begins.
  */
 export async function takeClaimTurn(db: Db): Promise<void> {
-  await db.query("select pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))");
+  await db.query(claimTurn);
 }
 
 const Id = z.object({ id: z.guid() });

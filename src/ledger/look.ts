@@ -5,6 +5,7 @@ import { HeldBy, heldBy } from "./budgets.ts";
 import { Question } from "./questions.ts";
 import { Run } from "./run.ts";
 import type { Status } from "./states.ts";
+import { tenantsOf } from "./tenants.ts";
 
 /** Which runs of a tenant are asked for; what is left out does not matter. */
 export type RunsAsked = {
@@ -98,20 +99,14 @@ const Owner = z.object({ tenant_id: z.guid() });
 
 /** The tenant that has the run of this id, or undefined: one look for each tenant that has runs. */
 export async function tenantOfRun(db: Db, id: string): Promise<string | undefined> {
-  return (await maybeOne(db, Owner, tenantSql, [id]))?.tenant_id;
+  return (await maybeOne(db, Owner, tenantSql, [null, id]))?.tenant_id;
 }
 
 const tenantSql = `
-  with recursive tenant as (
-    (select tenant_id from pipeline_runs order by tenant_id limit 1)
-    union all
-    select (select run.tenant_id from pipeline_runs run where run.tenant_id > tenant.tenant_id order by run.tenant_id limit 1)
-    from tenant
-    where tenant_id is not null
-  )
+  with ${tenantsOf("pipeline_runs")}
   select run.tenant_id
   from tenant
-  join pipeline_runs run on run.tenant_id = tenant.tenant_id and run.id = $1
+  join pipeline_runs run on run.tenant_id = tenant.tenant_id and run.id = $2
   limit 1`;
 
 /** A run with all that there is to know of it, or undefined. */

@@ -53,3 +53,19 @@ const listSql = `
   left join tenant_controls control using (tenant_id)
   where tenant_id is not null
   order by tenant_id`;
+
+/**
+ * The tenants that have rows in a table, `$1` alone where it is given, each found by one jump in its primary key. Every
+ * key begins with the tenant, so what is asked of all of them is asked of one after the other: else it would read all rows.
+ */
+export const tenantsOf = (table: string) => `
+  recursive tenant as (
+    (select tenant_id from ${table} where $1::uuid is null or tenant_id = $1 order by tenant_id limit 1)
+    union all
+    select (
+      select next.tenant_id from ${table} next
+      where next.tenant_id > tenant.tenant_id and $1::uuid is null
+      order by next.tenant_id limit 1
+    )
+    from tenant where tenant.tenant_id is not null
+  )`;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type Db, many, maybeOne } from "../db.ts";
 import { Run } from "./run.ts";
 import type { Status } from "./states.ts";
+import { tenantsOf } from "./tenants.ts";
 
 /** A run as the thread that its graph ran in: what there is to know of it without its checkpoints. */
 export const RunThread = Run.pick({
@@ -52,22 +53,6 @@ export async function listRunThreads(db: Db, filter: ThreadFilter): Promise<read
   const values = [tenant_id, pipeline, source_id, statuses, ids].map((value) => value ?? null);
   return await many(db, RunThread, listSql, [...values, limit]);
 }
-
-/**
- * The tenants that have rows in a table, `$1` alone where it is given, each found by one jump in its primary key. Every
- * key begins with the tenant, so what is asked of all of them is asked of one after the other: else it would read all rows.
- */
-const tenantsOf = (table: string) => `
-  recursive tenant as (
-    (select tenant_id from ${table} where $1::uuid is null or tenant_id = $1 order by tenant_id limit 1)
-    union all
-    select (
-      select next.tenant_id from ${table} next
-      where next.tenant_id > tenant.tenant_id and $1::uuid is null
-      order by next.tenant_id limit 1
-    )
-    from tenant where tenant.tenant_id is not null
-  )`;
 
 const findSql = `
   with ${tenantsOf("pipeline_runs")}

@@ -1,9 +1,11 @@
 import { z } from "zod";
+import { mostBytes, mostTexts } from "./embeddings.ts";
+import { jsonOf } from "./json.ts";
 import type { Layer, ModelRequest, ModelResponse, Send } from "./layers.ts";
 import { keyOf } from "./request.ts";
 
-/** How long a request waits for others, in milliseconds, and how much is one request at most; see `batches`. */
-const [waitMs, mostTexts, mostBytes] = [5, 256, 250_000];
+/** How long a request waits for others, in milliseconds. */
+const waitMs = 5;
 
 type Member = {
   readonly request: ModelRequest;
@@ -163,12 +165,4 @@ function shared(total: number, weights: readonly number[]): readonly number[] {
     given += share;
     return share;
   });
-}
-
-function jsonOf(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
 }

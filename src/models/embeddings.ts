@@ -84,8 +84,8 @@ function serverEmbedder(open: (through: typeof fetch) => OpenAIClient, model: st
 }
 
 // A token is at least one byte, so a request stays below the 300,000 tokens that OpenAI takes, whatever its tokenizer.
-const mostTexts = 256;
-const mostBytes = 250_000;
+export const mostTexts = 256;
+export const mostBytes = 250_000;
 
 /** Slices that one request carries. A text longer than a request may be goes alone, for the server to refuse. */
 export function* batches(texts: readonly string[]): Generator<readonly string[]> {

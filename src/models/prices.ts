@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { LoregraphError, messageOf } from "../errors.ts";
+import { readTable } from "./table.ts";
 
 const Dollars = z.number().nonnegative();
 
@@ -41,19 +40,7 @@ export const listPrices: Prices = {
 /** The table in the JSON file at `path`, or the list prices. Throws CONFIG_INVALID. */
 export function readPrices(path: string | undefined): Prices {
   if (path === undefined) return listPrices;
-  const table = Prices.safeParse(json(path));
-  if (table.success) return table.data;
-  throw new LoregraphError("CONFIG_INVALID", `prices in ${path} are wrong:\n${z.prettifyError(table.error)}`);
-}
-
-function json(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    throw new LoregraphError("CONFIG_INVALID", `prices in ${path} cannot be read: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
+  return readTable("prices", path, Prices);
 }
 
 /** The price of a model; a dated snapshot (`gpt-4o-mini-2024-07-18`) costs as the model it is of. */

@@ -1,5 +1,6 @@
 import type { ModelSettings } from "../config.ts";
 import { LoregraphError } from "../errors.ts";
+import { connection } from "./connection.ts";
 import type { Layers } from "./layers.ts";
 import { type Models, openModels } from "./models.ts";
 import { recordTape, replayTape, type Tape } from "./tape.ts";
@@ -40,8 +41,8 @@ export async function openTapedModels(
 }
 
 function headerOf(settings: ModelSettings): Tape["header"] {
-  const { apiKey, baseUrl, chatModel: chat_model, embeddingModel: embedding_model } = settings;
-  return { local: apiKey === undefined && baseUrl === undefined, chat_model, embedding_model };
+  const { chatModel: chat_model, embeddingModel: embedding_model } = settings;
+  return { local: connection(settings) === undefined, chat_model, embedding_model };
 }
 
 /** No server is asked, whatever stands here. */

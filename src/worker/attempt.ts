@@ -21,7 +21,7 @@ import type { Ended } from "./ended.ts";
 import { endingOf, type GraphEnding, Stop } from "./ending.ts";
 import { invokeGraph } from "./invoke.ts";
 import { kindOf, safely } from "./loop.ts";
-import { gone } from "./settled.ts";
+import { gone, isTried } from "./settled.ts";
 import { Timer } from "./timer.ts";
 import type { SharedContext } from "./together.ts";
 import { readerFor, stampOf } from "./tools.ts";
@@ -138,7 +138,7 @@ async function tryRun(context: SharedContext, work: Work, stop: AbortController)
 
 async function readSubject({ together, pool }: SharedContext, { run, pipeline }: Work): Promise<Subject> {
   const subject = await orUnavailable(() => together.subjects.do({ key: run, pipeline }));
-  if (run.pipeline === pipeline.name) return subject;
+  if (!isTried({ run, pipeline })) return subject;
   const of = { key: run, pipeline: pipeline.name, pipeline_version: pipeline.version };
   return { ...subject, stored: await orUnavailable(() => candidateStamp(pool, of)) };
 }

@@ -53,8 +53,7 @@ async function commitAll(
 
 /**
  * Commits endings in the caller's transaction, in this order in every one, and each kind in the order of its keys: entities,
- * runs, what was learnt of them, webhooks, runs that follow, what models
- * were asked.
+ * runs, what was learnt of them, webhooks, runs that follow, what models were asked.
  *
  * @returns the tokens of the leases that were held.
  */

@@ -28,12 +28,10 @@ export function questionsIn(
     const { question } = storableJson({ question: value ?? null });
     const why = refused.get(id);
     return {
-      ...{
-        id,
-        question,
-        answer_schema: response_schema,
-        expiry: expiryOf(pipeline, question, response_schema),
-      },
+      id,
+      question,
+      answer_schema: response_schema,
+      expiry: expiryOf(pipeline, question, response_schema),
       refused_because: why === undefined ? undefined : storableText(why),
     };
   });

@@ -113,26 +113,25 @@ function settledAnswer({ run, pipeline, entity, ending, usage }: Of<"answered">)
   const made = { key: entity, source_version: entity.version, stamp, run_id: run.id };
   const told = graphEvents(entity, events);
   const enrichment = () => enrichmentOf(outcome, { ...made, pipeline: pipeline.name, output });
-  const news = isTried({ run, pipeline })
-    ? { candidate: candidateOf(enrichment(), events), events: () => [] }
-    : isIngestion(pipeline)
-      ? {
-          document: documentRows({ ...made, pipeline, answer: Ingested.parse(output) }),
-          events: (spokenOf: readonly Mention[]) => [
-            ingestedEvent(entity, [...spokenOf, ...mentionsIn(output)]),
-            ...told,
-          ],
-        }
-      : {
-          enrichment: enrichment(),
-          events: () => [enrichedEvent(entity, pipeline.name, outcome), ...told],
-        };
   return {
     run,
     end: { status: "success", lease: run, outcome, stamp, usage },
     weight: JSON.stringify(output).length,
-    news: { entity, ...news },
+    news: { entity, ...newsOf() },
   };
+
+  function newsOf(): Omit<News, "entity"> {
+    if (isTried({ run, pipeline })) return { candidate: candidateOf(enrichment(), events), events: () => [] };
+    if (isIngestion(pipeline))
+      return {
+        document: documentRows({ ...made, pipeline, answer: Ingested.parse(output) }),
+        events: (spokenOf) => [ingestedEvent(entity, [...spokenOf, ...mentionsIn(output)]), ...told],
+      };
+    return {
+      enrichment: enrichment(),
+      events: () => [enrichedEvent(entity, pipeline.name, outcome), ...told],
+    };
+  }
 }
 
 function enrichmentOf(
@@ -143,7 +142,7 @@ function enrichmentOf(
 }
 
 /** Is it a run of a version that is only tried? */
-function isTried({ run, pipeline }: Pick<Settling, "run" | "pipeline">): boolean {
+export function isTried({ run, pipeline }: Pick<Settling, "run" | "pipeline">): boolean {
   return run.pipeline !== pipeline.name;
 }
 

@@ -1,6 +1,7 @@
 import type { Db } from "../../db.ts";
 import { loregraphError } from "../../errors.ts";
 import { billedTokens } from "../billed.ts";
+import { jsonOf } from "../json.ts";
 import type { Layer, ModelRequest, ModelResponse } from "../layers.ts";
 import { type CallEnd, type Pace, type Turn, TurnQueue } from "./queue.ts";
 import { refusalOf } from "./refusal.ts";
@@ -144,12 +145,4 @@ function least(...values: readonly (number | undefined)[]): number | undefined {
 function endOfError(error: unknown, signal: AbortSignal | undefined): CallEnd {
   if (signal?.aborted || loregraphError(error) !== undefined) return { kind: "dropped" };
   return { kind: "failed", overloaded: error instanceof Error && error.name === "TimeoutError" };
-}
-
-function jsonOf(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { jsonOf } from "../json.ts";
 import type { ModelResponse } from "../layers.ts";
 import { isTooLarge, retryAfterMs } from "../retry-after.ts";
 
@@ -19,17 +20,9 @@ export type Refused = { readonly waitMs: number; readonly slows: boolean };
 /** Whether a response refuses its call for now. One that asks for more than any minute allows is refused for ever. */
 export function refusalOf({ status, headers, body }: ModelResponse): Refused | undefined {
   if (status !== 429) return undefined;
-  const { code, type, message = "" } = errorIn(body) ?? {};
+  const { code, type, message = "" } = Body.safeParse(jsonOf(body)).data?.error ?? {};
   if (isTooLarge(message)) return undefined;
   const quota = [code, type].includes("insufficient_quota");
   const waitMs = retryAfterMs(headers) ?? (quota ? waits.quota : waits.unnamed);
   return { waitMs: Math.max(waits.least, waitMs), slows: !quota };
-}
-
-function errorIn(body: string): z.infer<typeof Body>["error"] | undefined {
-  try {
-    return Body.safeParse(JSON.parse(body)).data?.error;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { LoregraphError, messageOf } from "../../errors.ts";
+import { readTable } from "../table.ts";
 
 /** What a provider lets all of us ask of one model together. What is absent is learnt from its answers. */
 const ModelLimits = z.strictObject({
@@ -17,24 +16,6 @@ const Limits = z.record(z.string(), ModelLimits);
 /** The limits of a model. Read from the JSON file at `path`; without one there are none. Throws CONFIG_INVALID. */
 export function readLimits(path: string | undefined): (model: string) => ModelLimits {
   if (path === undefined) return () => ({});
-  const table = Limits.safeParse(json(path));
-  if (table.success) return (model) => table.data[model] ?? table.data.default ?? {};
-  throw new LoregraphError(
-    "CONFIG_INVALID",
-    `model limits in ${path} are wrong:\n${z.prettifyError(table.error)}`,
-  );
-}
-
-function json(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    throw new LoregraphError(
-      "CONFIG_INVALID",
-      `model limits in ${path} cannot be read: ${messageOf(cause)}`,
-      {
-        cause,
-      },
-    );
-  }
+  const table = readTable("model limits", path, Limits);
+  return (model) => table[model] ?? table.default ?? {};
 }
