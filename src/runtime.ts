@@ -30,6 +30,16 @@ export type RuntimeOptions = {
   readonly onEnded?: ((run: ClaimedRun, ending: Ending) => void) | undefined;
 };
 
+/** A version that somebody promoted runs in all processes within this time, in milliseconds. */
+const heedMs = 2_000;
+
+/** Heeds what is promoted until the signal fires. */
+export async function keepHeeding({ pool, registry, log }: Context, signal: AbortSignal): Promise<void> {
+  await keepDoing({ what: "promotions-heeded", everyMs: heedMs, log, signal }, () =>
+    heedPromotions(pool, registry),
+  );
+}
+
 /** Deliveries at a time: subscribers are waited for, which costs next to nothing. */
 const deliverySlots = 32;
 
@@ -68,7 +78,8 @@ export class Runtime {
     const { registry, log } = this.#context;
     const running = versionsIn(registry).filter(({ name }) => this.#pipelines.includes(name));
     await safely(log, "promotions-heeded", () => heedPromotions(this.#context.pool, registry));
-    if (registry instanceof LoadedRegistry && registry.hasOthers) void this.#keepHeeding();
+    if (registry instanceof LoadedRegistry && registry.hasOthers)
+      void keepHeeding(this.#context, this.#stopping.signal);
     await safely(log, "versions-noticed", () => noticeVersions(this.#context, running));
     for (const worker of this.#workers) worker.start();
     this.#producer.start();
@@ -88,15 +99,6 @@ export class Runtime {
       if (!(await hasReingestsThatGoOn(this.#context.pool, this.#pipelines))) return;
       await pause(200, this.#stopping.signal);
     }
-  }
-
-  /** A version that somebody promoted runs in all processes within this time, in milliseconds. */
-  async #keepHeeding(): Promise<void> {
-    const { pool, registry, log } = this.#context;
-    const signal = this.#stopping.signal;
-    await keepDoing({ what: "promotions-heeded", everyMs: 2_000, log, signal }, () =>
-      heedPromotions(pool, registry),
-    );
   }
 
   get #workers(): readonly Worker[] {

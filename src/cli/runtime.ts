@@ -7,15 +7,14 @@ import type { Layer } from "../models/layers.ts";
 import { limits } from "../models/limits/limits.ts";
 import { readLimits } from "../models/limits/settings.ts";
 import { openModels } from "../models/models.ts";
-import { loadRegistry, namesInLedger, versionsIn } from "../registry.ts";
-import { heedPromotions } from "../rollouts/promotions.ts";
+import { namesInLedger, versionsIn } from "../registry.ts";
 import { Runtime, type RuntimeOptions } from "../runtime.ts";
 import type { EntitySource } from "../sources/entity-source.ts";
 import { openMainService } from "../sources/main-service.ts";
 import { type Log, openLog } from "../telemetry/log.ts";
 import type { Context } from "../worker/context.ts";
-import { keepDoing } from "../worker/loop.ts";
 import { unknownPipeline } from "./program.ts";
+import { registryInUse } from "./registry-in-use.ts";
 import type { Session } from "./session.ts";
 
 /** What a worker of this process needs: the pipelines, the models and a log, beside the session's pool. */
@@ -23,8 +22,7 @@ export async function openRuntime(
   { config, pool }: Session,
   logLevel: string = config.logLevel,
 ): Promise<Context> {
-  const registry = await loadRegistry(config.graphs);
-  await heedPromotions(pool, registry);
+  const registry = await registryInUse({ config, pool });
   const log = openLog(logLevel);
   const models = openModels(config.models, {
     cache: config.modelCache && openCache(pool, config.modelCache),
@@ -35,13 +33,6 @@ export async function openRuntime(
   if (unpriced.length > 0) log.warn({ models: unpriced }, "models-without-a-price");
   const checkpoints = new CheckpointWriter(pool);
   return { pool, schema: config.schema, checkpoints, registry, models, log };
-}
-
-/** Heeds what is promoted until the session is asked to end: a worker does so by itself. */
-export function keepHeeding({ pool, signal }: Session, { registry, log }: Context): void {
-  void keepDoing({ what: "promotions-heeded", everyMs: 2_000, log, signal }, () =>
-    heedPromotions(pool, registry),
-  );
 }
 
 /** What providers allow, shared by all processes on this database. */

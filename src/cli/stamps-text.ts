@@ -1,13 +1,13 @@
 import { loregraphError } from "../errors.ts";
 import { type Models, openModels } from "../models/models.ts";
 import type { Pipeline } from "../pipeline.ts";
-import { loadRegistry, type Registry } from "../registry.ts";
+import type { Registry } from "../registry.ts";
 import { ingestionOf } from "../reingest/request.ts";
-import { heedPromotions } from "../rollouts/promotions.ts";
 import { type Maker, makerOf } from "../store/stamps.ts";
 import { countStamps, type Stamped } from "../versions/stale.ts";
 import { ago, print, table } from "./output.ts";
 import { unknownPipeline } from "./program.ts";
+import { registryInUse } from "./registry-in-use.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -29,8 +29,7 @@ export async function showStamps(
   filter: { readonly tenant_id: string | undefined; readonly pipeline: string | undefined },
   json: boolean | undefined,
 ): Promise<void> {
-  const registry = await loadRegistry(config.graphs);
-  await heedPromotions(pool, registry);
+  const registry = await registryInUse({ config, pool });
   const { pipeline, tenant_id } = filter;
   if (pipeline !== undefined && !registry.has(pipeline)) throw unknownPipeline(pipeline, registry.keys());
   const counted = await countStamps(pool, ingestionOf(registry).name, filter);

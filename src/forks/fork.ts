@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Db, execute, many, maybeOne, one } from "../db.ts";
 import { noUsage, SourceType, type Usage } from "../pipeline.ts";
+import { Deciding } from "../store/stamps.ts";
 
 const figure = z.number();
 const Figures = z.object({
@@ -14,11 +15,7 @@ const Figures = z.object({
   cost_usd: figure,
 }) satisfies z.ZodType<Usage>;
 
-const Stamp = z.object({
-  pipeline_version: z.int(),
-  model: z.string(),
-  prompt_hash: z.string(),
-  input_hash: z.string(),
+const Stamp = Deciding.extend({
   /** Of the graph's code; empty where nobody noted it. */
   fingerprint: z.string(),
 });

@@ -3,7 +3,6 @@ import { ForkSaver } from "../../checkpoints/fork.ts";
 import { CheckpointWriter } from "../../checkpoints/writer.ts";
 import { orUnavailable } from "../db.ts";
 import { assertBudget } from "../ledger/budgets.ts";
-import { noteCallsNow } from "../ledger/calls.ts";
 import { knownVectors } from "../store/documents.ts";
 import { readEntity } from "../store/entities.ts";
 import { stampKey } from "../store/stamps.ts";
@@ -15,8 +14,7 @@ import { type ForkContext, refused, samePipeline } from "./make.ts";
 /**
  * The graph of a fork, ready to be run or edited: lent the tools that a worker lends, with a checkpointer that writes
  * into the fork's own thread alone. What it asks of models is on the tenant's bill, and where a budget is spent it asks
- * nothing. Throws FORK_REFUSED where the fork is over, its entity gone, or its pipeline not what
- * it was.
+ * nothing. Throws FORK_REFUSED where the fork is over, its entity gone, or its pipeline not what it was.
  */
 export async function openFork({ pool, registry, models }: ForkContext, fork: Fork) {
   if (fork.status !== "open") throw refused(`the fork ${fork.id} is ${fork.status}: make another one`);
@@ -31,9 +29,7 @@ export async function openFork({ pool, registry, models }: ForkContext, fork: Fo
     before: () => orUnavailable(() => assertBudget(pool, caller)),
     onCall: async (call) => {
       calls.add(call);
-      const due = calls.due();
-      await orUnavailable(() => noteCallsNow(pool, due));
-      calls.forget(due);
+      await orUnavailable(() => calls.noteNow(pool));
     },
   });
   const checkpointer = new ForkSaver(new CheckpointWriter(pool), fork.id, stampKey(fork.stamp));

@@ -1,6 +1,6 @@
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import { z } from "zod";
-import { sha256 } from "../hash.ts";
+import { canonicalJson, sha256 } from "../hash.ts";
 import type { ModelRequest } from "./layers.ts";
 
 const Body = z.looseObject({ model: z.string() });
@@ -37,12 +37,7 @@ export function withModel(request: ModelRequest, model: string): ModelRequest {
 
 /** SHA-256 of a request's body as canonical JSON: its fields in the order of their names, at every depth. */
 export function keyOf(body: unknown): string {
-  return sha256(JSON.stringify(body, inOrderOfNames));
-}
-
-function inOrderOfNames(_: string, value: unknown): unknown {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)));
+  return sha256(canonicalJson(body));
 }
 
 const Running = z.object({ metadata: z.object({ langgraph_node: z.string() }) });

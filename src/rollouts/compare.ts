@@ -1,3 +1,5 @@
+import { canonicalJson } from "../hash.ts";
+
 /** Two outputs of one entity, by the version that runs and by the one that is tried. */
 export type Pair = {
   readonly before: Readonly<Record<string, unknown>>;
@@ -55,7 +57,7 @@ function compareField(field: string, before: unknown, after: unknown): FieldDiff
   if (typeof before === "number" && typeof after === "number")
     return { ...both, ...compareNumbers(before, after) };
   if (Array.isArray(before) && Array.isArray(after)) return { ...both, ...compareLists(before, after) };
-  return { ...both, distance: canonical(before) === canonical(after) ? 0 : 1 };
+  return { ...both, distance: canonicalJson(before) === canonicalJson(after) ? 0 : 1 };
 }
 
 function compareNumbers(before: number, after: number) {
@@ -65,7 +67,7 @@ function compareNumbers(before: number, after: number) {
 
 /** As sets: their order is not compared, but each item counts as often as it stands there. */
 function compareLists(before: readonly unknown[], after: readonly unknown[]) {
-  const [one, other] = [before.map(canonical), after.map(canonical)];
+  const [one, other] = [before.map(canonicalJson), after.map(canonicalJson)];
   const [removed, added] = [without(one, other), without(other, one)];
   const all = one.length + added.length;
   return { added, removed, distance: all === 0 ? 0 : (added.length + removed.length) / all };
@@ -79,12 +81,4 @@ function without(items: readonly string[], others: readonly string[]): readonly 
     left.set(item, count - 1);
     return count <= 0;
   });
-}
-
-/** The same text for values that are the same, in whatever order their fields stand. */
-function canonical(value: unknown): string {
-  if (!isRecord(value))
-    return Array.isArray(value) ? `[${value.map(canonical).join(",")}]` : `${JSON.stringify(value ?? null)}`;
-  const fields = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return `{${fields.map(([name, inner]) => `${JSON.stringify(name)}:${canonical(inner)}`).join(",")}}`;
 }

@@ -3,7 +3,7 @@ import { type Db, execute, many, maybeOne } from "../db.ts";
 import { Emitted, SourceType, type Stamp } from "../pipeline.ts";
 import type { NewEnrichment } from "./enrichments.ts";
 import type { EntityKey } from "./entities.ts";
-import type { Deciding } from "./stamps.ts";
+import { Deciding } from "./stamps.ts";
 
 /** What a version that is only tried learned of an entity, and what it wanted to be told of it. */
 export type NewCandidate = NewEnrichment & { readonly events: readonly Emitted[] };
@@ -59,13 +59,6 @@ export type CandidateKey = {
   readonly pipeline_version: number;
 };
 
-const Stored = z.object({
-  pipeline_version: z.int(),
-  model: z.string(),
-  prompt_hash: z.string(),
-  input_hash: z.string(),
-});
-
 /** The stamp of what a tried version made of an entity, or undefined. */
 export async function candidateStamp(
   db: Db,
@@ -73,7 +66,7 @@ export async function candidateStamp(
 ): Promise<Deciding | undefined> {
   return await maybeOne(
     db,
-    Stored,
+    Deciding,
     `select pipeline_version, model, prompt_hash, input_hash from candidate_outputs
      where tenant_id = $1 and source_type = $2 and source_id = $3 and pipeline = $4 and pipeline_version = $5`,
     [key.tenant_id, key.source_type, key.source_id, pipeline, pipeline_version],
@@ -98,16 +91,13 @@ export async function candidateKeys(db: Db, { pipeline, pipeline_version }: Trie
 }
 
 const Taken = Key.extend({
+  ...Deciding.shape,
   pipeline: z.string(),
   source_version: z.int(),
   outcome: z.enum(["completed", "skipped"]),
   output: z.unknown(),
   events: z.array(Emitted),
   run_id: z.guid(),
-  pipeline_version: z.int(),
-  model: z.string(),
-  prompt_hash: z.string(),
-  input_hash: z.string(),
   fingerprint: z.string().nullable(),
   /** Was something stored meanwhile of a newer version of the entity? */
   overtaken: z.boolean(),

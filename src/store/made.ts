@@ -2,17 +2,15 @@ import { z } from "zod";
 import { type Db, maybeOne } from "../db.ts";
 import type { Pipeline } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
+import { Deciding } from "./stamps.ts";
 
 const Made = z.object({
+  ...Deciding.shape,
   run_id: z.guid(),
   source_version: z.int(),
   outcome: z.string(),
   /** Of base ingestion, what the document is like; its chunks stand by themselves. */
   output: z.unknown(),
-  pipeline_version: z.int(),
-  model: z.string(),
-  prompt_hash: z.string(),
-  input_hash: z.string(),
   stored_at: z.date(),
 });
 export type Made = z.infer<typeof Made>;

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { LoregraphError } from "../errors.ts";
 import { sha256 } from "../hash.ts";
 import type { Pipeline, Stamp } from "../pipeline.ts";
@@ -34,7 +35,13 @@ function modelName(pipeline: Pipeline, models: ModelNames): string {
 }
 
 /** What decides whether an output is stale. Other code is not among it: a comment must not cost a tenant its outputs. */
-export type Deciding = Omit<Stamp, "fingerprint">;
+export const Deciding = z.object({
+  pipeline_version: z.int(),
+  model: z.string(),
+  prompt_hash: z.string(),
+  input_hash: z.string(),
+}) satisfies z.ZodType<Omit<Stamp, "fingerprint">>;
+export type Deciding = Readonly<z.infer<typeof Deciding>>;
 
 /** Would the one be made as the other was? A changed graph says so by its version. */
 export function sameStamp(a: Deciding, b: Deciding): boolean {

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Db, many } from "../db.ts";
 import { Entity, type Pipeline } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
-import type { Deciding } from "./stamps.ts";
+import { Deciding } from "./stamps.ts";
 
 /** What a run is about, as it is now. */
 export type Subject = {
@@ -25,20 +25,13 @@ export async function readSubjects(db: Db, asked: readonly Asked[]): Promise<rea
   ]);
 }
 
-const Stored = z.object({
-  pipeline_version: z.int(),
-  model: z.string(),
-  prompt_hash: z.string(),
-  input_hash: z.string(),
-});
-
 const Row = z
   .object({ is_there: z.boolean(), is_stored: z.boolean() })
   .loose()
   .transform(
     ({ is_there, is_stored, ...row }): Subject => ({
       entity: is_there ? Entity.parse(row) : undefined,
-      stored: is_stored ? Stored.parse(row) : undefined,
+      stored: is_stored ? Deciding.parse(row) : undefined,
     }),
   );
 

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { LoregraphError } from "../errors.ts";
 import type { Entity, Pipeline, Tools } from "../pipeline.ts";
 import { checkedAnswer } from "../worker/answer.ts";
+import { mostSteps } from "../worker/explain.ts";
 import { watchBranches } from "./branches.ts";
 import { type Course, graphError } from "./failure.ts";
 import type { Step } from "./steps.ts";
@@ -23,9 +24,6 @@ export type Trial = {
 export type Tried =
   | { readonly kind: "answered"; readonly answer: Record<string, unknown> }
   | { readonly kind: "waiting"; readonly question: unknown };
-
-/** The most steps, as in a worker. */
-const mostSteps = 1_000;
 
 /**
  * Runs a pipeline's graph once on an entity, and writes nothing anywhere: its checkpoints are in memory. The answer is

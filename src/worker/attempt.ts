@@ -3,7 +3,7 @@ import { deleteCheckpoints } from "../../checkpoints/delete.ts";
 import { orUnavailable } from "../db.ts";
 import { LoregraphError } from "../errors.ts";
 import { assertBudget } from "../ledger/budgets.ts";
-import { chatModelsOf, noteCallsNow } from "../ledger/calls.ts";
+import { chatModelsOf } from "../ledger/calls.ts";
 import { leaseLost } from "../ledger/lease.ts";
 import { answersTo, setAnswersAside } from "../ledger/questions.ts";
 import type { ClaimedRun } from "../ledger/run.ts";
@@ -102,11 +102,7 @@ function lendModels(context: Context, { run, pipeline, timer, calls, answered }:
 
 /** Others who share the budget must know of it before their next call. Where that fails, the ending notes it. */
 async function noteAtOnce({ pool, log }: Context, calls: CallLog): Promise<void> {
-  await safely(log, "calls-noted", async () => {
-    const due = calls.due();
-    await noteCallsNow(pool, due);
-    calls.forget(due);
-  });
+  await safely(log, "calls-noted", () => calls.noteNow(pool));
 }
 
 type Lending = Pick<Work, "run" | "pipeline"> & {

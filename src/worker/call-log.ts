@@ -1,4 +1,5 @@
-import type { CallFigures, NotedCall } from "../ledger/calls.ts";
+import type { Pool } from "../db.ts";
+import { type CallFigures, type NotedCall, noteCallsNow } from "../ledger/calls.ts";
 import type { ModelCall } from "../models/calls.ts";
 
 /** How many calls of one attempt are rows of their own; what comes after is added up, by node and model. */
@@ -36,6 +37,13 @@ export class CallLog {
   /** They were noted, and are forgotten. */
   forget(noted: readonly NotedCall[]): void {
     this.#due = this.#due.filter((call) => !noted.includes(call));
+  }
+
+  /** Notes by itself what is to be noted, while more may be asked. */
+  async noteNow(pool: Pool): Promise<void> {
+    const due = this.due();
+    await noteCallsNow(pool, due);
+    this.forget(due);
   }
 }
 

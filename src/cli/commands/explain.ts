@@ -3,9 +3,6 @@ import type { Call } from "../../ledger/calls.ts";
 import { findRun, tenantOfRun } from "../../ledger/look.ts";
 import { openModels } from "../../models/models.ts";
 import type { Pipeline } from "../../pipeline.ts";
-import { loadRegistry } from "../../registry.ts";
-import { heedPromotions } from "../../rollouts/promotions.ts";
-import { findEntities } from "../../store/entities.ts";
 import {
   type ExplainContext,
   type Explanation,
@@ -15,7 +12,9 @@ import {
 } from "../explain/chain.ts";
 import { ago, brief, dollars, print } from "../output.ts";
 import { newCommand, tenantOption, unknownPipeline, uuid } from "../program.ts";
+import { registryInUse } from "../registry-in-use.ts";
 import { withSession } from "../session.ts";
+import { oneEntity } from "../the-entity.ts";
 
 export const command = () =>
   newCommand(
@@ -28,8 +27,7 @@ export const command = () =>
     .addOption(tenantOption())
     .action(async (id, pipeline, { tenant, json }) => {
       await withSession(async ({ pool, config }) => {
-        const registry = await loadRegistry(config.graphs);
-        await heedPromotions(pool, registry);
+        const registry = await registryInUse({ config, pool });
         const context = { pool, registry, models: openModels(config.models) };
         const found = await explain(context, { id, pipeline, tenant });
         print(found, json, (all) => all.map(asText).join("\n\n"));
@@ -44,12 +42,7 @@ type Asked = {
 
 async function explain(context: ExplainContext, asked: Asked): Promise<readonly Explanation[]> {
   const { pool } = context;
-  const [entity, other] = await findEntities(pool, asked.id, asked.tenant);
-  if (other && other.tenant_id !== entity?.tenant_id)
-    throw new LoregraphError(
-      "INPUT_INVALID",
-      `several tenants have an entity ${asked.id}; name one by --tenant`,
-    );
+  const entity = await oneEntity(pool, asked.id, asked.tenant);
   if (entity === undefined) return [await explainOneRun(context, asked)];
   const explained = await Promise.all(
     chosen(context, asked.pipeline).map((each) => explainOutput(context, entity, each)),

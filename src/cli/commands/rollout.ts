@@ -1,12 +1,11 @@
 import { LoregraphError } from "../../errors.ts";
-import { loadRegistry } from "../../registry.ts";
 import { dropRollout, type EndedRollout, promoteRollout } from "../../rollouts/end.ts";
 import { type RolloutProgress, rolloutProgress } from "../../rollouts/progress.ts";
-import { heedPromotions } from "../../rollouts/promotions.ts";
 import { startRollout } from "../../rollouts/start.ts";
 import { dollars, print, table } from "../output.ts";
 import { newCommand, tenantOption, wholeNumber } from "../program.ts";
-import { type Session, withSession } from "../session.ts";
+import { registryInUse } from "../registry-in-use.ts";
+import { withSession } from "../session.ts";
 
 export const command = () =>
   newCommand(
@@ -24,7 +23,7 @@ export const command = () =>
       if (pipeline === undefined || to === undefined || share === undefined)
         throw new LoregraphError("INPUT_INVALID", "expected a pipeline, --to and --share");
       await withSession(async (session) => {
-        const registry = await registryOf(session);
+        const registry = await registryInUse(session);
         const { pool } = session;
         const started = await startRollout({ pool, registry }, { pipeline, to, share, tenant_id: tenant });
         print(started, json, ({ rollout, enqueued }) =>
@@ -56,7 +55,7 @@ const ending = (verb: "promote" | "drop", summary: string) =>
     .action(async (pipeline, { json }) => {
       await withSession(async (session) => {
         const { pool } = session;
-        const registry = await registryOf(session);
+        const registry = await registryInUse(session);
         const ended =
           verb === "promote"
             ? await promoteRollout({ pool, registry }, pipeline)
@@ -64,12 +63,6 @@ const ending = (verb: "promote" | "drop", summary: string) =>
         print(ended, json, endedText);
       });
     });
-
-async function registryOf({ config, pool }: Session) {
-  const registry = await loadRegistry(config.graphs);
-  await heedPromotions(pool, registry);
-  return registry;
-}
 
 /** Reads `5%` and `0.05` as the same. */
 function share(value: string): number {

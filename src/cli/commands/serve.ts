@@ -1,10 +1,11 @@
 import { Option } from "@commander-js/extra-typings";
 import { isLoopback, type Listening, listen } from "../../http/listen.ts";
 import { anyKey } from "../../keys/keys.ts";
+import { keepHeeding } from "../../runtime.ts";
 import { openApi } from "../api.ts";
 import { print } from "../output.ts";
 import { newCommand, wholeNumber } from "../program.ts";
-import { keepHeeding, openRuntime } from "../runtime.ts";
+import { openRuntime } from "../runtime.ts";
 import { aborted, type Session, withSession } from "../session.ts";
 
 /** How many answers may ask the database at once. */
@@ -29,7 +30,7 @@ async function serve(session: Session, { host, port }: Address, json: true | und
     const listening = await listen(app, settings);
     print(listening, json, ({ url }) => `listening at ${url}, its API is described at ${url}/docs`);
     await advise(session, listening);
-    keepHeeding(session, context);
+    void keepHeeding(context, session.signal);
     await aborted(session.signal);
     context.log.info("closing");
   } finally {

@@ -2,12 +2,13 @@ import { Option } from "@commander-js/extra-typings";
 import { LoregraphError } from "../../errors.ts";
 import { isLoopback, type Listening, listen } from "../../http/listen.ts";
 import { extendKey, type MadeKey, makeKey, revokeKey } from "../../keys/keys.ts";
+import { keepHeeding } from "../../runtime.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { keepDoing } from "../../worker/loop.ts";
 import { openApi } from "../api.ts";
 import { print } from "../output.ts";
 import { newCommand, wholeNumber } from "../program.ts";
-import { keepHeeding, openRuntime } from "../runtime.ts";
+import { openRuntime } from "../runtime.ts";
 import { aborted, type Session, withSession } from "../session.ts";
 import { keepWorker, type WorkerProcess } from "../worker-process.ts";
 
@@ -46,7 +47,7 @@ async function up(session: Session, { concurrency, ...address }: Options, json: 
     const listening = await listen(app, settings);
     worker = keepWorker(["--concurrency", String(concurrency)], context.log);
     print({ ...listening, key: key?.token ?? null }, json, () => asText(listening, key));
-    keepHeeding(session, context);
+    void keepHeeding(context, session.signal);
     await aborted(session.signal);
     context.log.info("closing");
   } finally {
