@@ -27,17 +27,22 @@ export type AttemptSaverOptions = {
   readonly onLost?: () => void;
   /** Told of what Postgres refused when it was saved in the background: an attempt after this one does more again. */
   readonly onRefused?: (error: unknown) => void;
-  /** A node that took this long is saved as soon as it has ended, in milliseconds. Defaults to 100. */
+  /** Work of nodes that took this long is saved soon after the last of them has ended, in milliseconds. Defaults to 100. */
   readonly longMs?: number;
-  /** Finished work is saved after this long at the latest, in milliseconds. Defaults to 500. */
+  /** Work that took less is done again sooner than it is saved, in milliseconds. Defaults to 5. */
+  readonly worthMs?: number;
+  /** Other finished work is saved after this long at the latest, in milliseconds. Defaults to 500. */
   readonly holdMs?: number;
 };
+
+/** The longest that work which took long waits for the run's own commit, in milliseconds; at most a twentieth of what it took. */
+const mostMs = 25;
 
 /**
  * The checkpointer of one attempt, fenced: each statement names the lease, and one that finds it lost writes nothing.
  *
- * Where it `holds`, it saves when what would be lost costs more than saving it: as soon as a node that took long has
- * ended, or when finished work has waited for a short time. A put resolves at once; `flush` waits until all is
+ * Where it `holds`, it saves when what would be lost costs more than saving it: soon after nodes that took long have
+ * ended, or when other finished work has waited for a short time. A put resolves at once; `flush` waits until all is
  * committed, and what the run's own commit makes superfluous is never sent.
  */
 export class AttemptSaver extends CheckpointSaver {
@@ -48,6 +53,9 @@ export class AttemptSaver extends CheckpointSaver {
   #held: Held = nothing;
   #sending: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  #dueAt = 0;
+  /** How long nodes took whose writes are held, in milliseconds. */
+  #heldWork = 0;
   #stopped = false;
   /** When the newest step of each namespace began. */
   readonly #steps = new Map<string, number>();
@@ -60,7 +68,10 @@ export class AttemptSaver extends CheckpointSaver {
     this.#writer = writer;
     this.#attempt = attempt;
     this.#holds = options.holds;
-    this.#options = { onLost: () => {}, onRefused: () => {}, longMs: 100, holdMs: 500, ...options };
+    this.#options = {
+      ...{ onLost: () => {}, onRefused: () => {}, longMs: 100, worthMs: 5, holdMs: 500 },
+      ...options,
+    };
   }
 
   // LangGraph stores nothing of the metadata that a graph is invoked with, so the stamp is added here.
@@ -88,7 +99,15 @@ export class AttemptSaver extends CheckpointSaver {
   ): Promise<void> {
     const took = performance.now() - (this.#steps.get(placeOf(config).ns) ?? this.#began);
     await super.putWrites(config, writes, taskId, taskPath);
-    if (this.#holds) this.#sendIn(took >= this.#options.longMs ? 0 : this.#options.holdMs);
+    if (this.#holds) this.#noteWork(took);
+  }
+
+  /** What was done is saved once it is worth that. Work that took long waits a moment all the same: the run may be about to end. */
+  #noteWork(took: number): void {
+    const { longMs, worthMs, holdMs } = this.#options;
+    this.#heldWork += took;
+    if (this.#heldWork >= longMs) this.#sendIn(Math.min(this.#heldWork / 20, mostMs));
+    else if (this.#heldWork >= worthMs) this.#sendIn(holdMs);
   }
 
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
@@ -161,8 +180,10 @@ export class AttemptSaver extends CheckpointSaver {
   }
 
   #sendIn(ms: number): void {
-    if (this.#stopped || (this.#timer !== undefined && ms > 0)) return;
+    const dueAt = performance.now() + ms;
+    if (this.#stopped || (this.#timer !== undefined && this.#dueAt <= dueAt)) return;
     clearTimeout(this.#timer);
+    this.#dueAt = dueAt;
     this.#timer = setTimeout(() => {
       this.flush().catch((error) => this.#sendAgain(error));
     }, ms);
@@ -178,6 +199,7 @@ export class AttemptSaver extends CheckpointSaver {
     const sending = this.#held;
     if (isNothing(sending)) return;
     this.#held = nothing;
+    this.#heldWork = 0;
     try {
       await this.#send(this.#rowsOf(sending));
     } catch (error) {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { openPool } from "../../src/db.ts";
 import { succeedRun } from "../../src/ledger/attempt.ts";
@@ -45,9 +45,50 @@ test("what a node that took long has written is saved at once, with the checkpoi
 
 test("what quick nodes have finished is saved after a short time", async () => {
   const run = await claimed(database.pool);
-  const saver = saverOf(database.pool, run, { longMs: never, holdMs: 5 });
+  const saver = saverOf(database.pool, run, { longMs: never, worthMs: 0, holdMs: 5 });
   const first = await putValues(saver, run.id, { text: "a" });
   await putTask(saver, run.id, first, ["text", "b"]);
+  await untilSaved(run);
+
+  expect(await rowsOf(database.pool, run.id)).toEqual([1, 1, 1]);
+});
+
+test("what is done again sooner than it is saved is not saved, however long it waits", async () => {
+  const run = await claimed(database.pool);
+  const saver = saverOf(database.pool, run, { worthMs: never, holdMs: 0, longMs: never });
+  const first = await putValues(saver, run.id, { text: "a" });
+  await putTask(saver, run.id, first, ["text", "b"]);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  saver.stop();
+
+  expect(await rowsOf(database.pool, run.id)).toEqual([0, 0, 0]);
+});
+
+test.each([
+  { took: 200, waits: 10 },
+  { took: 5_000, waits: 25 },
+])("after $took ms of work, a run has $waits ms to end before it is saved", async ({ took, waits }) => {
+  const run = await claimed(database.pool);
+  const saver = saverOf(database.pool, run, {});
+  using clock = vi.spyOn(performance, "now");
+  using timers = vi.spyOn(globalThis, "setTimeout");
+  clock.mockReturnValue(1_000);
+  const first = await putValues(saver, run.id, { text: "a" });
+  clock.mockReturnValue(1_000 + took);
+  await putTask(saver, run.id, first, ["text", "b"]);
+  saver.stop();
+
+  expect(timers.mock.calls.map(([, ms]) => ms)).toEqual([waits]);
+});
+
+test("work that took long does not wait for as long as what was done before it", async () => {
+  const run = await claimed(database.pool);
+  const saver = saverOf(database.pool, run, { longMs: 20, worthMs: 0, holdMs: never });
+  const first = await putValues(saver, run.id, { text: "a" });
+  await putTask(saver, run.id, first, ["text", "b"]);
+  const second = await putValues(saver, run.id, { text: "b" }, first);
+  await new Promise((resolve) => setTimeout(resolve, 25));
+  await putTask(saver, run.id, second, ["text", "c"]);
   await untilSaved(run);
 
   expect(await rowsOf(database.pool, run.id)).toEqual([1, 1, 1]);
