@@ -32,6 +32,12 @@ const survey = { everyMs: 2_000, share: 50 };
 /** A run that a transaction of less than this puts into a lane is seen at once, in milliseconds. */
 const slackMs = 2_000;
 
+/**
+ * An eighth of the slots is claimed at once, and no fewer than these where there are. What begins at one moment comes to
+ * its models, and to its end, at one moment too, and goes on doing so: slots then wait for one another's work.
+ */
+const leastAtOnce = 8;
+
 /** Looks for runs whenever a slot is free, and tells who wants to know when there are none. */
 export class Claims {
   readonly #claiming: Claiming;
@@ -41,6 +47,11 @@ export class Claims {
 
   constructor(claiming: Claiming) {
     this.#claiming = claiming;
+  }
+
+  /** The most runs that it claims at once. */
+  get #most(): number {
+    return Math.max(leastAtOnce, this.#claiming.slots.size >> 3);
   }
 
   /** Claims until the signal fires; a database that is away is waited for. */
@@ -95,7 +106,7 @@ export class Claims {
     const { empty, free } = this.#claiming.slots;
     const claimed = (await this.#claim(signal)) || (asked > 0 ? await this.#claimAll(signal) : 0);
     if (claimed === 0 && empty) this.#tellIdle(asked);
-    return claimed < free;
+    return claimed < Math.min(free, this.#most);
   }
 
   #tellIdle(asked: number): void {
@@ -114,7 +125,8 @@ export class Claims {
     if (slots.free === 0) return 0;
     const bulk = Math.max(0, slots.free - keptFree(slots.size));
     const askedAt = performance.now();
-    const runs = await claimRuns(context.pool, { ...as, limit: slots.free, bulk, memory: this.#memory });
+    const limit = Math.min(slots.free, this.#most);
+    const runs = await claimRuns(context.pool, { ...as, limit, bulk, memory: this.#memory });
     if (signal.aborted) return await this.#giveBack(runs);
     for (const run of runs) {
       onClaimed(run, askedAt);

@@ -21,10 +21,17 @@ type Wanted = {
   readonly runs: number;
   /** Has nothing changed since they last ran? */
   readonly unchanged?: boolean;
+  /** An eighth of them is claimed at once. */
+  readonly slots?: number;
 };
 
 /** Lets a worker do runs of one pipeline that are due at one moment, and gives the statements that reach Postgres. */
-async function statementsOf({ pipeline, runs, unchanged = false }: Wanted): Promise<readonly Sent[]> {
+async function statementsOf({
+  pipeline,
+  runs,
+  unchanged = false,
+  slots = 400,
+}: Wanted): Promise<readonly Sent[]> {
   const context = runtime(database, enricher);
   const tenant_id = randomUUID();
   const entities = Array.from({ length: runs }, () => scene());
@@ -37,13 +44,13 @@ async function statementsOf({ pipeline, runs, unchanged = false }: Wanted): Prom
 
   await using tap = await tapOf(database.url);
   const pool = openPool(tap.url);
-  await work({ pool, url: database.url }, [pipeline]);
+  await work({ pool, url: database.url }, [pipeline], slots);
   await pool.end();
   return tap.statements;
 }
 
-async function work(on: TestDatabase, pipelines: readonly string[]): Promise<void> {
-  await using worker = startWorker(runtime(on, enricher), on, { pipelines, concurrency: 50, drainMs: 5_000 });
+async function work(on: TestDatabase, pipelines: readonly string[], concurrency = 400): Promise<void> {
+  await using worker = startWorker(runtime(on, enricher), on, { pipelines, concurrency, drainMs: 5_000 });
   await worker.untilIdle();
 }
 
@@ -97,3 +104,8 @@ test.each(["base", "echo"] as const)(
     expect(counted(await statementsOf({ pipeline, runs: 50 }))).toMatchObject({ read: 1, start: 1 });
   },
 );
+
+test("runs that wait for the same slots do not all begin at one moment", async () => {
+  const { read } = counted(await statementsOf({ pipeline: "base", runs: 48, slots: 48 }));
+  expect(read).toBeGreaterThan(1);
+});
