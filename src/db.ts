@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { Socket } from "node:net";
 import pg from "pg";
 import type { z } from "zod";
@@ -39,6 +40,7 @@ export function openPool(url: string, options: PoolOptions = {}): Pool {
     stream: () => impatientSocket(silentMs),
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000, // where it is 0, Linux first asks after two hours
+    pipeline: true, // statements that wait for no answer travel together
   });
   pool.on("error", onError);
   // A connection that breaks while it is lent out fails its query, which is told there; without a listener here it
@@ -74,10 +76,35 @@ function withSettings(url: string, schema: string, readOnly: boolean): string {
   return `${before}?${parameters.toString().replaceAll("+", "%20")}`;
 }
 
+/**
+ * Lets a statement be planned once a connection, and read in the order of an index: a plan that was made while a table
+ * was small must be as good when it is large, and to scan or to sort few rows is to scan or to sort a million later.
+ */
+export const planOnce = `
+  set local plan_cache_mode         = force_generic_plan;
+  set local enable_seqscan          = off;
+  set local enable_bitmapscan       = off;
+  set local enable_sort             = off;
+  set local enable_incremental_sort = off;
+  set local jit                     = off`;
+
+/**
+ * Lets prepared statements be planned for whatever they are given, and so not each time anew. For tables as they are:
+ * a transaction finds no plans that are older than some seconds.
+ */
+export const planForAll = `
+  set local plan_cache_mode = force_generic_plan;
+  set local jit             = off`;
+
 type Row<Schema extends z.ZodType> = z.infer<Schema>;
 
 /** A statement that each connection prepares once, under a name that no other statement has. */
 export type Prepared = { readonly name: string; readonly text: string };
+
+/** The statement, to be prepared under a name that is its own. */
+export function prepared(text: string): Prepared {
+  return { name: createHash("sha256").update(text).digest("hex").slice(0, 32), text };
+}
 
 /** The rows that the statement returned, each checked. */
 export async function many<Schema extends z.ZodType>(
@@ -86,10 +113,7 @@ export async function many<Schema extends z.ZodType>(
   statement: string | Prepared,
   values: readonly unknown[] = [],
 ): Promise<readonly Row<Schema>[]> {
-  const { rows } =
-    typeof statement === "string"
-      ? await db.query(statement, [...values])
-      : await db.query({ ...statement, values: [...values] });
+  const { rows } = await query(db, statement, values);
   return rows.map((row) => schema.parse(row));
 }
 
@@ -118,14 +142,24 @@ export async function one<Schema extends z.ZodType>(
 }
 
 /** How many rows the statement touched. */
-export async function execute(db: Db, text: string, values: readonly unknown[] = []): Promise<number> {
-  const { rowCount } = await db.query(text, [...values]);
+export async function execute(
+  db: Db,
+  statement: string | Prepared,
+  values: readonly unknown[] = [],
+): Promise<number> {
+  const { rowCount } = await query(db, statement, values);
   return rowCount ?? 0;
+}
+
+async function query(db: Db, statement: string | Prepared, values: readonly unknown[]) {
+  if (typeof statement === "string") return await db.query(statement, [...values]);
+  return await db.query({ ...statement, values: [...values] });
 }
 
 /**
  * Runs `work` in one transaction: all of it commits, or none of it. A broken connection leaves the pool. `begin` may
- * say more than that, such as `begin; set local lock_timeout = '1s'`.
+ * say more than that, such as `begin; set local lock_timeout = '1s'`; it travels with the first statement of `work`,
+ * which is refused where something in it fails.
  */
 export async function transaction<Result>(
   pool: Pool,
@@ -135,8 +169,7 @@ export async function transaction<Result>(
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query(begin);
-    const result = await work(client);
+    const result = await allOf(beginOn(client, begin), work(client));
     await client.query("commit");
     return result;
   } catch (error) {
@@ -145,6 +178,54 @@ export async function transaction<Result>(
   } finally {
     client.release(broken);
   }
+}
+
+/**
+ * A transaction in one round trip, of the one statement that `work` sends before it waits for anything: `begin` goes
+ * before it and the commit behind it. Where it fails, nothing is committed.
+ */
+export async function transactionOfOne<Result>(
+  pool: Pool,
+  work: (db: Db) => Promise<Result>,
+  begin = "begin",
+): Promise<Result> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    return await allOf(beginOn(client, begin), work(client), client.query("commit"));
+  } catch (error) {
+    broken = await rollback(client);
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** How long a connection uses a plan, in milliseconds: in that time, no table outgrows it by much. */
+const planMs = 5_000;
+
+/** When the oldest plan of a connection was made, at the earliest. */
+const plannedAt = new WeakMap<pg.PoolClient, number>();
+
+/** Where plans may be too old, they are made anew. */
+async function beginOn(client: pg.PoolClient, begin: string): Promise<void> {
+  const now = performance.now();
+  const isFresh = now - (plannedAt.get(client) ?? Number.NEGATIVE_INFINITY) < planMs;
+  if (!isFresh) plannedAt.set(client, now);
+  await Promise.all([isFresh ? undefined : client.query("discard plans"), client.query(begin)]);
+}
+
+/** What the second of them resolves to, once all have ended; or throws what failed first in their order. */
+async function allOf<Result>(
+  before: Promise<unknown>,
+  work: Promise<Result>,
+  after?: Promise<unknown>,
+): Promise<Result> {
+  await Promise.allSettled([before, work, after]);
+  await before;
+  const result = await work;
+  await after;
+  return result;
 }
 
 /**

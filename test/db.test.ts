@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { z } from "zod";
 import {
   databaseUnavailable,
@@ -9,7 +9,10 @@ import {
   one,
   openPool,
   type Pool,
+  planForAll,
+  prepared,
   transaction,
+  transactionOfOne,
 } from "../src/db.ts";
 import { testDatabase } from "./support/database.ts";
 import { proxyTo } from "./support/proxy.ts";
@@ -52,6 +55,59 @@ test("promises how many rows come back", async () => {
 
 test("refuses a row of another shape than promised", async () => {
   await expect(one(pool, Word, "select 1 as word")).rejects.toThrow(z.ZodError);
+});
+
+test("commits a transaction of one statement, or nothing of it", async () => {
+  await execute(pool, "truncate words");
+  const made = await transactionOfOne(pool, (db) =>
+    many(db, Word, "insert into words values ('one') returning word"),
+  );
+  const failing = transactionOfOne(pool, (db) =>
+    many(db, Word, "insert into words select 'two' returning (1 / 0)::text as word"),
+  );
+
+  expect(made).toEqual([{ word: "one" }]);
+  await expect(failing).rejects.toThrow("division by zero");
+  expect(await many(pool, Word, "select word from words")).toEqual([{ word: "one" }]);
+});
+
+test("runs nothing of a transaction that could not begin", async () => {
+  await execute(pool, "truncate words");
+  const begin = "begin; set local lock_timeout = 'nonsense'";
+  const insert = "insert into words values ('lost')";
+
+  await expect(transaction(pool, (db) => execute(db, insert), begin)).rejects.toThrow("lock_timeout");
+  await expect(transactionOfOne(pool, (db) => execute(db, insert), begin)).rejects.toThrow("lock_timeout");
+  expect(await many(pool, Word, "select word from words")).toEqual([]);
+});
+
+test("keeps the plan of a prepared statement for some seconds, and then plans it for the tables as they are", async () => {
+  using clock = vi.spyOn(performance, "now");
+  clock.mockReturnValue(100_000);
+  const own = openPool(url, { max: 1 });
+  onTestFinished(() => own.end());
+  await pool.query("create table pages (word text primary key); insert into pages values ('first')");
+  await pool.query("vacuum analyze pages");
+  const wanted = prepared("select word from pages where word = $1");
+  const Plan = z.object({
+    "QUERY PLAN": z.tuple([z.object({ Plan: z.object({ "Node Type": z.string() }) })]),
+  });
+  const scan = () =>
+    transaction(
+      own,
+      async (db) => {
+        await many(db, Word, wanted, ["first"]);
+        const explained = await one(db, Plan, `explain (format json) execute "${wanted.name}" ('first')`);
+        return explained["QUERY PLAN"][0].Plan["Node Type"];
+      },
+      `begin; ${planForAll}`,
+    );
+
+  expect(await scan()).toBe("Seq Scan");
+  await pool.query("insert into pages select 'page ' || n from generate_series(1, 100000) n");
+  expect(await scan()).toBe("Seq Scan");
+  clock.mockReturnValue(106_000);
+  expect(await scan()).not.toBe("Seq Scan");
 });
 
 test("commits all of a transaction", async () => {

@@ -1,6 +1,6 @@
 /** What models were asked: a row a call, and their sums by day, which outlive them. */
 import { z } from "zod";
-import { type Db, execute, many, type Pool } from "../db.ts";
+import { type Db, execute, many, type Pool, prepared } from "../db.ts";
 import { none } from "./lanes.ts";
 import type { ClaimedRun } from "./run.ts";
 
@@ -83,7 +83,7 @@ const added = `on conflict (tenant_id, day, pipeline, reingest_id, model, source
     cost_usd      = spend.cost_usd + excluded.cost_usd,
     saved_usd     = spend.saved_usd + excluded.saved_usd`;
 
-const noteSql = noteWith("");
+const noteSql = prepared(noteWith(""));
 const noteNowSql = noteWith(
   "unhurried as materialized (select set_config('synchronous_commit', 'off', true)),",
 );

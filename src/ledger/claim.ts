@@ -1,10 +1,9 @@
 import { z } from "zod";
-import { type Db, many, type Pool, transaction } from "../db.ts";
+import { type Db, many, type Pool, planOnce, transactionOfOne } from "../db.ts";
 import { SubjectType } from "../pipeline.ts";
 import { isBudgeted, spentBudgetOf } from "./budgets.ts";
 import { type ClaimMemory, nothingKnown } from "./claim-memory.ts";
 import { firstOfEach, key, none, reingestOf } from "./lanes.ts";
-import { planOnce } from "./plan.ts";
 import { ClaimedRun } from "./run.ts";
 
 export type ClaimOptions = {
@@ -32,8 +31,20 @@ export type ClaimOptions = {
  * does not know is left to a worker that does.
  */
 export async function claimRuns(pool: Pool, options: ClaimOptions): Promise<readonly ClaimedRun[]> {
-  const claimed = await transaction(pool, (db) => fillPlaces(db, options), takeTurn);
-  options.memory?.note(claimed);
+  const claimed: Found[] = [];
+  try {
+    // Again while limits hold back some of those whose turn it is: what is then at its limit is passed over, and the
+    // places are free for others.
+    for (let heldBack = true; heldBack && claimed.length < options.limit; ) {
+      const found = await transactionOfOne(pool, (db) => claimMore(db, options, claimed), takeTurn);
+      options.memory?.note(found);
+      claimed.push(...found);
+      heldBack = found.some(({ held_back }) => held_back);
+    }
+  } catch (error) {
+    // Those that are claimed are worked on all the same; whoever claims next meets what is wrong.
+    if (claimed.length === 0) throw error;
+  }
   return claimed.map(({ held_back: _, turn: __, ...run }) => run);
 }
 
@@ -52,29 +63,22 @@ const takeTurn = `
 const Found = ClaimedRun.extend({ held_back: z.boolean(), turn: z.string().nullable() });
 type Found = z.infer<typeof Found>;
 
-/**
- * Claims again while limits hold back some of those whose turn it is: what is then at its limit is passed over, and the
- * places are free for others.
- */
-async function fillPlaces(db: Db, options: ClaimOptions): Promise<readonly Found[]> {
+async function claimMore(
+  db: Db,
+  options: ClaimOptions,
+  claimed: readonly Found[],
+): Promise<readonly Found[]> {
   const { limit, bulk = limit, memory } = options;
-  const known = memory?.recall() ?? nothingKnown;
-  const claimed: Found[] = [];
-  for (let heldBack = true; heldBack && claimed.length < limit; ) {
-    const parts = claimed.filter(({ reingest_id }) => reingest_id !== null).length;
-    const found = await many(db, Found, { name: "claim", text: claimSql }, [
-      options.worker,
-      options.pipelines,
-      limit - claimed.length,
-      options.leaseMs,
-      SubjectType.options,
-      bulk - parts,
-      ...known,
-    ]);
-    claimed.push(...found);
-    heldBack = found.some(({ held_back }) => held_back);
-  }
-  return claimed;
+  const parts = claimed.filter(({ reingest_id }) => reingest_id !== null).length;
+  return await many(db, Found, { name: "claim", text: claimSql }, [
+    options.worker,
+    options.pipelines,
+    limit - claimed.length,
+    options.leaseMs,
+    SubjectType.options,
+    bulk - parts,
+    ...(memory?.recall() ?? nothingKnown),
+  ]);
 }
 
 /** When the claim got its turn: the transaction began before it waited for that. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many } from "../db.ts";
+import { type Db, many, prepared } from "../db.ts";
 import type { Stamp, Usage } from "../pipeline.ts";
 import { lockedLeases, unleased } from "./lease.ts";
 import type { Lease } from "./run.ts";
@@ -48,7 +48,7 @@ const stamped = (column: Exclude<keyof Stamp, "fingerprint">) =>
 
 // Rows are locked in the order of their keys, as everybody does who holds several, and changed in that of the tallies
 // of their reingests, which a trigger locks: two that end many runs wait for each other, never both.
-const endSql = `
+const endSql = prepared(`
   with held as materialized (
     ${lockedLeases(
       `jsonb_to_recordset($1) as given (
@@ -81,4 +81,4 @@ const endSql = `
     ${addUsageOf("held")}
   from (select * from held order by tenant_id, reingest_id, pipeline, id) held
   where run.tenant_id = held.tenant_id and run.id = held.id
-  returning held.lease_token`;
+  returning held.lease_token`);

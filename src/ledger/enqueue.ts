@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many } from "../db.ts";
+import { type Db, many, prepared } from "../db.ts";
 import { coalesced } from "./coalesce.ts";
 import { isDelivery } from "./deliveries.ts";
 import type { RunRequest } from "./run.ts";
@@ -36,7 +36,7 @@ export async function wakeWorkers(db: Db): Promise<void> {
 // Sorted by key, so that two transactions that enqueue the same runs lock them in the same order. One statement cannot
 // touch a row twice: what several want of one run becomes, before it is written, what one after the other would have
 // made of it.
-const enqueueSql = `
+const enqueueSql = prepared(`
   with wanted as (
     select tenant_id, source_type, source_id, pipeline, max(source_version) over of_key as source_version,
       max(priority) over of_key as priority, max_attempts, cause_event, parent_run_id,
@@ -67,4 +67,4 @@ const enqueueSql = `
     returning id, xmax = 0 as is_new
   ),
   woken as materialized (select pg_notify(current_schema() || '_runs', $2))
-  select enqueued.* from enqueued, woken`;
+  select enqueued.* from enqueued, woken`);

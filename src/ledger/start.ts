@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many } from "../db.ts";
+import { type Db, many, planForAll, prepared } from "../db.ts";
 import type { Stamp } from "../pipeline.ts";
 import { lockedLeases } from "./lease.ts";
 import type { Lease } from "./run.ts";
@@ -23,18 +23,21 @@ function columnsOf({ lease: { tenant_id, id, lease_token }, stamp }: Start) {
   return { tenant_id, id, lease_token, ...stamp };
 }
 
-// Everybody sees it before its graph starts, so that a graph which kills its process is counted; but nobody waits for
-// the disk. A crash of Postgres in the moment after may lose it, and with it nothing but the count: such an attempt
-// looks like one that had not started, and is made once more. It cannot be lost where its end is kept: that is
-// committed later, and a log is on the disk up to each commit that waits for it.
-const startSql = `
+/**
+ * How a transaction of nothing else begins. Everybody sees it before its graph starts, so that a graph which kills its
+ * process is counted; but nobody waits for the disk. A crash of Postgres in the moment after may lose it, and with it
+ * nothing but the count: such an attempt looks like one that had not started, and is made once more. It cannot be lost
+ * where its end is kept: that is committed later, and a log is on the disk up to each commit that waits for it.
+ */
+export const beginStart = `begin; set local synchronous_commit = off; ${planForAll}`;
+
+const startSql = prepared(`
   with held as materialized (
     ${lockedLeases(`jsonb_to_recordset($1) as given (
       tenant_id uuid, id uuid, lease_token uuid, pipeline_version integer, model text, prompt_hash text, input_hash text,
       fingerprint text
     )`)}
-  ),
-  unhurried as materialized (select set_config('synchronous_commit', 'off', true))
+  )
   update pipeline_runs run set
     attempt          = attempt + 1,
     graph_started_at = now(),
@@ -43,6 +46,6 @@ const startSql = `
     prompt_hash      = held.prompt_hash,
     input_hash       = held.input_hash,
     fingerprint      = nullif(held.fingerprint, '')
-  from held, unhurried
+  from held
   where run.tenant_id = held.tenant_id and run.id = held.id
-  returning held.lease_token`;
+  returning held.lease_token`);

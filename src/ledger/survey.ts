@@ -1,7 +1,6 @@
 import { z } from "zod";
-import { many, one, type Pool, transaction } from "../db.ts";
+import { many, one, type Pool, planOnce, transaction } from "../db.ts";
 import { key, none, reingestOf } from "./lanes.ts";
-import { planOnce } from "./plan.ts";
 
 const Lane = z.object({
   tenant_id: z.guid(),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many, maybeOne } from "../db.ts";
+import { type Db, execute, many, maybeOne, prepared } from "../db.ts";
 import { LoreEvent, SubjectType } from "../pipeline.ts";
 
 /** What a webhook's deliveries are to the ledger: runs of a pipeline of its own. No graph's name holds a colon. */
@@ -62,11 +62,11 @@ const Enabled = z.object({ id: z.guid() });
 
 // Locked: a webhook that is being deleted is waited for and then passed over. By its foreign key alone, the insert would
 // fail, and with it the commit of the answer whose events these are.
-const enabledSql = `
+const enabledSql = prepared(`
   select id from webhooks
   where tenant_id = any ($1) and disabled_at is null and ($2::uuid is null or id = $2)
   order by tenant_id, id
-  for key share`;
+  for key share`);
 
 const oweSql = `
   with owed as materialized (

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many, maybeOne } from "../db.ts";
+import { type Db, execute, many, maybeOne, prepared } from "../db.ts";
 import { sha256 } from "../hash.ts";
 import {
   Chunk,
@@ -76,7 +76,7 @@ export async function storeDocuments(db: Db, documents: readonly DocumentRows[])
   if (vectors.length > 0) await execute(db, vectorsSql, [JSON.stringify(vectors)]);
 }
 
-const documentsSql = `
+const documentsSql = prepared(`
   with given as materialized (
     select * from jsonb_to_recordset($1) as given (
       tenant_id uuid, source_type text, source_id uuid, source_version integer, kind text, language text,
@@ -98,9 +98,9 @@ const documentsSql = `
   )
   delete from chunks using given
   where chunks.tenant_id = given.tenant_id
-    and chunks.source_type = given.source_type and chunks.source_id = given.source_id`;
+    and chunks.source_type = given.source_type and chunks.source_id = given.source_id`);
 
-const chunksSql = `
+const chunksSql = prepared(`
   with given as (
     select * from jsonb_to_recordset($1) as given (
       tenant_id uuid, source_type text, source_id uuid, ordinal integer, path text, text text, start integer,
@@ -114,7 +114,7 @@ const chunksSql = `
   insert into chunk_fts (tenant_id, source_type, source_id, ordinal, config, words)
   select tenant_id, source_type, source_id, ordinal, config,
     setweight(to_tsvector(config::regconfig, path_words), 'A') || setweight(to_tsvector(config::regconfig, text_words), 'B')
-  from given`;
+  from given`);
 
 // A vector travels as the text of an array, which Postgres reads into one; JSON's numbers would be read one by one.
 const vectorsSql = `
@@ -138,12 +138,12 @@ export async function confirmDocuments(db: Db, confirmed: readonly StillTrue[]):
   ]);
 }
 
-const confirmSql = `
+const confirmSql = prepared(`
   update documents set source_version = given.source_version
   from unnest($1::uuid[], $2::text[], $3::uuid[], $4::integer[])
     as given (tenant_id, source_type, source_id, source_version)
   where documents.tenant_id = given.tenant_id and documents.source_type = given.source_type
-    and documents.source_id = given.source_id and documents.source_version < given.source_version`;
+    and documents.source_id = given.source_id and documents.source_version < given.source_version`);
 
 const KnownVector = z.object({ text_hash: z.string(), vector: z.array(z.number()) });
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many, maybeOne } from "../db.ts";
+import { type Db, execute, many, maybeOne, prepared } from "../db.ts";
 import type { Stamp } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
 
@@ -25,7 +25,7 @@ export async function storeEnrichments(db: Db, enrichments: readonly NewEnrichme
   await execute(db, storeSql, [JSON.stringify(rows)]);
 }
 
-const storeSql = `
+const storeSql = prepared(`
   insert into enrichments (tenant_id, source_type, source_id, pipeline, source_version, outcome, output,
     pipeline_version, model, prompt_hash, input_hash, run_id, fingerprint)
   select tenant_id, source_type, source_id, pipeline, source_version, outcome, output,
@@ -39,7 +39,7 @@ const storeSql = `
     source_version = excluded.source_version, outcome = excluded.outcome, output = excluded.output,
     pipeline_version = excluded.pipeline_version, model = excluded.model, prompt_hash = excluded.prompt_hash,
     input_hash = excluded.input_hash, run_id = excluded.run_id, fingerprint = excluded.fingerprint,
-    stored_at = now()`;
+    stored_at = now()`);
 
 export type StillTrue = {
   readonly key: EntityKey;
@@ -59,13 +59,13 @@ export async function confirmEnrichments(db: Db, confirmed: readonly StillTrue[]
   ]);
 }
 
-const confirmSql = `
+const confirmSql = prepared(`
   update enrichments set source_version = given.source_version
   from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::integer[])
     as given (tenant_id, source_type, source_id, pipeline, source_version)
   where enrichments.tenant_id = given.tenant_id and enrichments.source_type = given.source_type
     and enrichments.source_id = given.source_id and enrichments.pipeline = given.pipeline
-    and enrichments.source_version < given.source_version`;
+    and enrichments.source_version < given.source_version`);
 
 export const Enrichment = z.object({
   tenant_id: z.guid(),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many, maybeOne } from "../db.ts";
+import { type Db, many, maybeOne, prepared } from "../db.ts";
 import { Entity, type Metadata, SourceType, type SubjectType } from "../pipeline.ts";
 import { storableJson } from "./storable.ts";
 
@@ -142,11 +142,11 @@ export async function lockEntities(db: Db, keys: readonly EntityKey[]): Promise<
   ]);
 }
 
-const lockSql = `
+const lockSql = prepared(`
   select tenant_id, source_type, source_id from entities
   where (tenant_id, source_type, source_id) in (select * from unnest($1::uuid[], $2::text[], $3::uuid[]))
   order by tenant_id, source_type, source_id
-  for key share`;
+  for key share`);
 
 const entityColumns = "tenant_id, source_type, source_id, version, title, text, metadata";
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, execute, many, maybeOne, type Pool, transaction } from "../db.ts";
+import { type Db, execute, many, maybeOne, type Pool, prepared, transaction } from "../db.ts";
 import { LoreEvent, type Metadata, SubjectType } from "../pipeline.ts";
 
 /** An event that is about to be appended; the database gives it its id and its time. */
@@ -18,19 +18,17 @@ const Appended = z.object({ id: z.coerce.number() });
 
 /** Appends events in order. Returns their ids, in the same order. */
 export async function appendEvents(db: Db, events: readonly NewEvent[]): Promise<readonly number[]> {
-  const rows = await many(
-    db,
-    Appended,
-    `insert into events (tenant_id, event, source_type, source_id, version, metadata, run_id)
-     select (new ->> 'tenant_id')::uuid, new ->> 'event', new ->> 'source_type', (new ->> 'source_id')::uuid,
-       (new ->> 'version')::integer, new -> 'metadata', (new ->> 'run_id')::uuid
-     from jsonb_array_elements($1) with ordinality as given (new, nth)
-     order by nth
-     returning id`,
-    [JSON.stringify(events)],
-  );
+  const rows = await many(db, Appended, appendSql, [JSON.stringify(events)]);
   return rows.map(({ id }) => id);
 }
+
+const appendSql = prepared(`
+  insert into events (tenant_id, event, source_type, source_id, version, metadata, run_id)
+  select (new ->> 'tenant_id')::uuid, new ->> 'event', new ->> 'source_type', (new ->> 'source_id')::uuid,
+    (new ->> 'version')::integer, new -> 'metadata', (new ->> 'run_id')::uuid
+  from jsonb_array_elements($1) with ordinality as given (new, nth)
+  order by nth
+  returning id`);
 
 export const StoredEvent = LoreEvent.omit({ occurred_at: true }).extend({
   id: z.coerce.number(),

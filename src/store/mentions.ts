@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many } from "../db.ts";
+import { type Db, many, prepared } from "../db.ts";
 import { Mention, SourceType } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
 
@@ -57,7 +57,7 @@ const isNamedIn = (text: string) => `source_type = 'character' and exists (
   where length(name) > 1 and strpos(${text}, name) > 0
 )`;
 
-const formerSql = `
+const formerSql = prepared(`
   with former as (
     select tenant_id as of_tenant, source_type as of_type, source_id as of_id,
       string_agg(text, E'\\n' order by ordinal) as former_text
@@ -68,4 +68,4 @@ const formerSql = `
   select of_tenant, of_type, of_id, source_type, source_id
   from former
   join entities on tenant_id = of_tenant and source_id <> of_id and ${isNamedIn("former_text")}
-  order by of_tenant, of_type, of_id, source_type, source_id`;
+  order by of_tenant, of_type, of_id, source_type, source_id`);

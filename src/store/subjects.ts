@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many } from "../db.ts";
+import { type Db, many, planForAll, prepared } from "../db.ts";
 import { Entity, type Pipeline } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
 import { Deciding } from "./stamps.ts";
@@ -14,6 +14,9 @@ export type Subject = {
 
 /** An entity that a pipeline is about to be run on. */
 export type Asked = { readonly key: EntityKey; readonly pipeline: Pick<Pipeline, "name" | "kind"> };
+
+/** How a transaction of nothing else begins. */
+export const beginRead = `begin read only; ${planForAll}`;
 
 /** Reads what several runs are about, in their order. */
 export async function readSubjects(db: Db, asked: readonly Asked[]): Promise<readonly Subject[]> {
@@ -37,7 +40,7 @@ const Row = z
 
 const stored = (column: keyof Deciding) => `coalesce(document.${column}, enrichment.${column}) as ${column}`;
 
-const subjectsSql = `
+const subjectsSql = prepared(`
   select entity.tenant_id, entity.source_type, entity.source_id, entity.version, entity.title, entity.text, entity.metadata,
     entity.tenant_id is not null as is_there,
     coalesce(document.tenant_id, enrichment.tenant_id) is not null as is_stored,
@@ -51,4 +54,4 @@ const subjectsSql = `
   left join enrichments enrichment on enrichment.tenant_id = asked.tenant_id
     and enrichment.source_type = asked.source_type and enrichment.source_id = asked.source_id
     and enrichment.pipeline = asked.pipeline
-  order by asked.nth`;
+  order by asked.nth`);

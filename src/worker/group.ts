@@ -1,4 +1,4 @@
-import { type Db, transaction } from "../db.ts";
+import { type Db, planForAll, transaction } from "../db.ts";
 import { noteCalls } from "../ledger/calls.ts";
 import { endRuns } from "../ledger/end.ts";
 import { askQuestions } from "../ledger/questions.ts";
@@ -27,8 +27,8 @@ export async function commitTogether(context: Context, asked: readonly Asked<Set
 
 // Who holds what one of the endings needs keeps all of them waiting: an import, an operator's session. One that waits by
 // itself is less impatient, but waits no longer than a connection may be silent: Postgres would go on with it.
-const impatient = "begin; set local lock_timeout = '250ms'";
-const patient = "begin; set local lock_timeout = '5s'";
+const impatient = `begin; set local lock_timeout = '250ms'; ${planForAll}`;
+const patient = `begin; set local lock_timeout = '5s'; ${planForAll}`;
 
 function meetsAnother(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "55P03";

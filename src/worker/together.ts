@@ -1,6 +1,6 @@
-import { isConnectionError } from "../db.ts";
-import { type Start, startAttempts } from "../ledger/start.ts";
-import { type Asked as AskedSubject, readSubjects, type Subject } from "../store/subjects.ts";
+import { isConnectionError, transactionOfOne } from "../db.ts";
+import { beginStart, type Start, startAttempts } from "../ledger/start.ts";
+import { type Asked as AskedSubject, beginRead, readSubjects, type Subject } from "../store/subjects.ts";
 import type { Context } from "./context.ts";
 import { answering, Gatherer, halving } from "./gatherer.ts";
 import { commitTogether } from "./group.ts";
@@ -33,7 +33,7 @@ export function shared(context: Context): SharedContext {
     most,
     flights,
     work: halving(
-      answering((asked) => readSubjects(pool, asked)),
+      answering((asked) => transactionOfOne(pool, (db) => readSubjects(db, asked), beginRead)),
       isConnectionError,
     ),
   });
@@ -42,7 +42,7 @@ export function shared(context: Context): SharedContext {
     flights,
     work: halving(
       answering(async (asked) => {
-        const held = await startAttempts(pool, asked);
+        const held = await transactionOfOne(pool, (db) => startAttempts(db, asked), beginStart);
         return asked.map(({ lease }) => held.has(lease.lease_token));
       }),
       isConnectionError,

@@ -7,6 +7,7 @@ import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { inTurn } from "../support/in-turn.ts";
 import { again, claim, newPipeline, noteServed, only, request, runOf, stamp } from "../support/ledger.ts";
 import { gate } from "../support/runtime.ts";
 
@@ -200,10 +201,12 @@ test("a process that is frozen in its claim keeps nobody from theirs for long", 
 function frozenAtClaim(pool: Pool, pass: () => Promise<void>): Pool {
   const connect = async () => {
     const client = await pool.connect();
-    const query = async (statement: string | { readonly name: string; readonly text: string }) => {
-      if (typeof statement !== "string" && statement.name === "claim") await pass();
-      return await client.query(statement);
-    };
+    const next = inTurn();
+    const query = (statement: string | { readonly name: string; readonly text: string }) =>
+      next(async () => {
+        if (typeof statement !== "string" && statement.name === "claim") await pass();
+        return await client.query(statement);
+      });
     return { query, release: (broken?: Error) => client.release(broken) };
   };
   return Object.create(pool, { connect: { value: connect } });

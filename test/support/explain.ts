@@ -1,6 +1,7 @@
 import pg from "pg";
 import { z } from "zod";
 import type { Pool } from "../../src/db.ts";
+import { inTurn } from "./in-turn.ts";
 
 type Node = {
   readonly "Node Type": string;
@@ -46,11 +47,13 @@ export function explaining(pool: Pool, name: string): { readonly pool: Pool; rea
   const found: Explanation[] = [];
   const connect = async () => {
     const client = await pool.connect();
-    const query = async (statement: string | pg.QueryConfig<unknown[]>) => {
-      if (typeof statement !== "string" && statement.name === name)
-        found.push(await explain(client, statement));
-      return await client.query(statement);
-    };
+    const next = inTurn();
+    const query = (statement: string | pg.QueryConfig<unknown[]>) =>
+      next(async () => {
+        if (typeof statement !== "string" && statement.name === name)
+          found.push(await explain(client, statement));
+        return await client.query(statement);
+      });
     return { query, release: (broken?: Error) => client.release(broken) };
   };
   return { pool: Object.create(pool, { connect: { value: connect } }), found };
