@@ -10,6 +10,7 @@ const latencies = 100;
 const queues: Readonly<Record<string, (pool: Pool, url: string) => Contender | Promise<Contender>>> = {
   loregraph: (pool, url) => loregraph(pool, url, "job"),
   "loregraph-graph": (pool, url) => loregraph(pool, url, "graph"),
+  "loregraph-node": (pool, url) => loregraph(pool, url, "node"),
   "pg-boss": pgBoss,
   "graphile-worker": graphileWorker,
 };

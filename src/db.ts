@@ -88,13 +88,18 @@ export const planOnce = `
   set local enable_incremental_sort = off;
   set local jit                     = off`;
 
+/** From how many items on a statement is worth being planned for just these. */
+const manyItems = 16;
+
 /**
- * Lets prepared statements be planned for whatever they are given, and so not each time anew. For tables as they are:
- * a transaction finds no plans that are older than some seconds.
+ * Lets prepared statements about few items be planned for whatever they are given, and so not each time anew; for tables
+ * as they are: a transaction finds no plans that are older than some seconds. Many items are worth a plan of their own:
+ * where they come, tables grow fast.
  */
-export const planForAll = `
-  set local plan_cache_mode = force_generic_plan;
-  set local jit             = off`;
+export function planFor(items: number): string {
+  const mode = items < manyItems ? "force_generic_plan" : "force_custom_plan";
+  return `set local plan_cache_mode = ${mode}; set local jit = off`;
+}
 
 type Row<Schema extends z.ZodType> = z.infer<Schema>;
 

@@ -1,5 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { setBudget } from "../src/ledger/budgets.ts";
 import { pausePipeline } from "../src/ledger/controls.ts";
+import { countOpenRuns } from "../src/ledger/read.ts";
 import { readReingest } from "../src/reingest/reingest.ts";
 import { Runtime } from "../src/runtime.ts";
 import { type TestDatabase, testDatabase } from "./support/database.ts";
@@ -43,6 +45,23 @@ describe("a runtime that works until all is done", () => {
     await untilDone();
 
     expect(await readReingest(database.pool, reingest)).toMatchObject({ status: "running" });
+  });
+
+  test("does not wait for a budget that is spent, and works again once it is not", async () => {
+    const reingest = await newReingest(database.pool);
+    const { tenant_id } = reingest;
+    await enqueueFor(database.pool, reingest, 2);
+    await setBudget(database.pool, { tenant_id, per: "month" }, 0);
+
+    await untilDone();
+
+    expect(await readReingest(database.pool, reingest)).toMatchObject({ status: "running" });
+    expect(await countOpenRuns(database.pool, { tenant_id })).toEqual({ pending: 0, running: 0, held: 2 });
+
+    await setBudget(database.pool, { tenant_id, per: "month" }, 1);
+    await untilDone();
+
+    expect(await readReingest(database.pool, reingest)).toMatchObject({ status: "completed" });
   });
 });
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { END, START, StateGraph } from "@langchain/langgraph";
 import { z } from "zod";
-import type { Pool } from "../../src/db.ts";
+import { type Pool, planFor, transactionOfOne } from "../../src/db.ts";
 import { acceptEntities } from "../../src/intake.ts";
 import { endRuns, type RunEnd } from "../../src/ledger/end.ts";
 import { enqueueRuns } from "../../src/ledger/enqueue.ts";
@@ -13,7 +13,7 @@ import { Worker } from "../../src/worker/worker.ts";
 import { contextOf } from "../context.ts";
 import { beginnings, type Contender, idleMs, page } from "./contender.ts";
 
-const [slots, most] = [1_000, 500];
+const [slots, most] = [4_000, 500];
 
 /** An attempt without a graph: it is claimed under a lease, and ended under it, in groups. */
 export function nothing(pool: Pool): Attempt {
@@ -21,7 +21,8 @@ export function nothing(pool: Pool): Attempt {
     most,
     flights: 2,
     work: answering(async (ends) => {
-      const held = await endRuns(pool, ends);
+      const begin = `begin; ${planFor(ends.length)}`;
+      const held = await transactionOfOne(pool, (db) => endRuns(db, ends), begin);
       return ends.map(({ lease }) => held.has(lease.lease_token));
     }),
   });
@@ -42,13 +43,22 @@ async function enqueueNothing(pool: Pool, count: number): Promise<void> {
   }
 }
 
-/** How long a worker with free slots takes to begin a job, and how long to begin a graph. */
-export function loregraph(pool: Pool, url: string, part: "job" | "graph"): Contender {
+const parts = {
+  job: "loregraph",
+  graph: "loregraph, to the start of the graph",
+  node: "loregraph, to the start of its first node",
+};
+
+/**
+ * How long a worker with free slots takes to begin a job, how long to have read what a run is about, noted that it starts
+ * and begin to make its graph, and how long until LangGraph has begun the first node of that.
+ */
+export function loregraph(pool: Pool, url: string, part: keyof typeof parts): Contender {
   const begun = beginnings();
-  const context = contextOf(pool, [telling(begun.note)]);
+  const context = contextOf(pool, [telling(part, begun.note)]);
   return {
-    name: part === "job" ? "loregraph" : "loregraph, to the start of the graph",
-    onlyWaits: part === "graph",
+    name: parts[part],
+    onlyWaits: part !== "job",
     settings: `${slots} slots, endings in groups of up to ${most}, two at a time`,
     enqueue: (count) => enqueueNothing(pool, count),
     async burnDown(count) {
@@ -88,26 +98,28 @@ export function loregraph(pool: Pool, url: string, part: "job" | "graph"): Conte
 
 const Answer = z.object({ done: z.boolean() });
 
-/** A graph of one node that tells when it begins. */
-function telling(onBegun: () => void): Pipeline {
+/** A graph of one node that tells when it, or its node, begins. */
+function telling(part: keyof typeof parts, onBegun: () => void): Pipeline {
   return definePipeline({
     name: "nothing",
     version: 1,
     local: "nothing",
     trigger: { on: "entity.changed" },
     output: Answer,
-    graph: () =>
-      new StateGraph({ state: Entity.extend(Answer.shape), input: Entity, output: Answer })
+    graph: () => {
+      if (part === "graph") onBegun();
+      return new StateGraph({ state: Entity.extend(Answer.shape), input: Entity, output: Answer })
         .addNode(
           "only",
           () => {
-            onBegun();
+            if (part === "node") onBegun();
             return { done: true };
           },
           { input: Entity },
         )
         .addEdge(START, "only")
-        .addEdge("only", END),
+        .addEdge("only", END);
+    },
   });
 }
 

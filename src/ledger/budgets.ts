@@ -69,6 +69,12 @@ export const spentBudgetOf = (lane: string, now: string) => `(
       limit 1
     )`;
 
+/** Of one run: does it wait for a spent budget? */
+export const isHeld = (run: string) => `exists (
+      select from budgets budget
+      where ${run}.status = 'pending' and ${run}.pipeline not like 'webhook:%' and budget.spent_until > now() and ${covers(run, "reingest_id")}
+    )`;
+
 /** Of claims: is there a budget that covers the run? */
 export const isBudgeted = (run: string) =>
   `exists (select from budgets budget where ${covers(run, "reingest_id")})`;

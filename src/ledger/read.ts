@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Db, many, one } from "../db.ts";
+import { isHeld } from "./budgets.ts";
 import { Run } from "./run.ts";
 import { RunOutcome, Status } from "./states.ts";
 
@@ -75,16 +76,20 @@ export type OpenFilter = {
   readonly pipelines?: readonly string[] | undefined;
 };
 
-/** How many runs are still to be done: pending, due or not, and running, on any machine. What is paused does not count. */
+/**
+ * How many runs are still to be done: pending, due or not, and running, on any machine. What is paused does not count; what
+ * waits for a spent budget is counted as held.
+ */
 export async function countOpenRuns(
   db: Db,
   { tenant_id, pipelines }: OpenFilter = {},
-): Promise<{ pending: number; running: number }> {
+): Promise<{ pending: number; running: number; held: number }> {
   return await one(
     db,
-    z.object({ pending: count, running: count }),
-    `select count(*) filter (where status = 'pending') as pending, count(*) filter (where status = 'running') as running
-     from pipeline_runs run
+    z.object({ pending: count, running: count, held: count }),
+    `select count(*) filter (where status = 'pending' and not held) as pending,
+       count(*) filter (where status = 'running') as running, count(*) filter (where held) as held
+     from pipeline_runs run cross join lateral (select ${isHeld("run")} as held) budgets
      where status in ('pending', 'running')
        and ($1::uuid is null or tenant_id = $1) and ($2::text[] is null or pipeline like any ($2))
        and not exists (select from tenant_controls c where c.tenant_id = run.tenant_id and c.paused_at is not null)

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many, planForAll, prepared } from "../db.ts";
+import { type Db, many, planFor, prepared } from "../db.ts";
 import type { Stamp } from "../pipeline.ts";
 import { lockedLeases } from "./lease.ts";
 import type { Lease } from "./run.ts";
@@ -29,7 +29,7 @@ function columnsOf({ lease: { tenant_id, id, lease_token }, stamp }: Start) {
  * nothing but the count: such an attempt looks like one that had not started, and is made once more. It cannot be lost
  * where its end is kept: that is committed later, and a log is on the disk up to each commit that waits for it.
  */
-export const beginStart = `begin; set local synchronous_commit = off; ${planForAll}`;
+export const beginStart = (starts: number) => `begin; set local synchronous_commit = off; ${planFor(starts)}`;
 
 const startSql = prepared(`
   with held as materialized (

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Db, one } from "../db.ts";
+import { isHeld } from "../ledger/budgets.ts";
 
 const openRuns = `
   select from pipeline_runs run
@@ -22,7 +23,7 @@ export async function readLag(db: Db): Promise<Lag> {
 
 /**
  * Is there a reingest that goes on by itself, where these pipelines are run? Not one that is held back, nor one that has
- * nothing left but runs that wait: for a person, or for a pipeline that is paused or run elsewhere.
+ * nothing left but runs that wait: for a person, a spent budget, or a pipeline that is paused or run elsewhere.
  */
 export async function hasReingestsThatGoOn(db: Db, pipelines: readonly string[]): Promise<boolean> {
   const { open } = await one(
@@ -36,7 +37,7 @@ export async function hasReingestsThatGoOn(db: Db, pipelines: readonly string[])
        and (produced_at is null or not exists (${openRuns}) or exists (${openRuns}
          and status in ('pending', 'running') and pipeline = any ($1) and not exists (
            select from pipeline_controls c where c.pipeline = run.pipeline and c.paused_at is not null
-         )
+         ) and not ${isHeld("run")}
        ))
      ) as open`,
     [pipelines],

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Db, many, planForAll, prepared } from "../db.ts";
+import { type Db, many, planFor, prepared } from "../db.ts";
 import { Entity, type Pipeline } from "../pipeline.ts";
 import type { EntityKey } from "./entities.ts";
 import { Deciding } from "./stamps.ts";
@@ -16,7 +16,7 @@ export type Subject = {
 export type Asked = { readonly key: EntityKey; readonly pipeline: Pick<Pipeline, "name" | "kind"> };
 
 /** How a transaction of nothing else begins. */
-export const beginRead = `begin read only; ${planForAll}`;
+export const beginRead = (asked: number) => `begin read only; ${planFor(asked)}`;
 
 /** Reads what several runs are about, in their order. */
 export async function readSubjects(db: Db, asked: readonly Asked[]): Promise<readonly Subject[]> {

@@ -1,4 +1,4 @@
-import { type Db, planForAll, transaction } from "../db.ts";
+import { type Db, planFor, transaction } from "../db.ts";
 import { noteCalls } from "../ledger/calls.ts";
 import { endRuns } from "../ledger/end.ts";
 import { askQuestions } from "../ledger/questions.ts";
@@ -27,8 +27,8 @@ export async function commitTogether(context: Context, asked: readonly Asked<Set
 
 // Who holds what one of the endings needs keeps all of them waiting: an import, an operator's session. One that waits by
 // itself is less impatient, but waits no longer than a connection may be silent: Postgres would go on with it.
-const impatient = `begin; set local lock_timeout = '250ms'; ${planForAll}`;
-const patient = `begin; set local lock_timeout = '5s'; ${planForAll}`;
+const impatient = "begin; set local lock_timeout = '250ms'";
+const patient = "begin; set local lock_timeout = '5s'";
 
 function meetsAnother(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "55P03";
@@ -47,7 +47,11 @@ async function commitAll(
   begin: string,
 ): Promise<void> {
   const endings = asked.map(({ item }) => item);
-  const held = await transaction(pool, (db) => commitEndings(db, registry, endings), begin);
+  const held = await transaction(
+    pool,
+    (db) => commitEndings(db, registry, endings),
+    `${begin}; ${planFor(endings.length)}`,
+  );
   for (const { item, answer } of asked) answer(held.has(item.run.lease_token));
 }
 

@@ -33,7 +33,7 @@ export function shared(context: Context): SharedContext {
     most,
     flights,
     work: halving(
-      answering((asked) => transactionOfOne(pool, (db) => readSubjects(db, asked), beginRead)),
+      answering((asked) => transactionOfOne(pool, (db) => readSubjects(db, asked), beginRead(asked.length))),
       isConnectionError,
     ),
   });
@@ -42,7 +42,7 @@ export function shared(context: Context): SharedContext {
     flights,
     work: halving(
       answering(async (asked) => {
-        const held = await transactionOfOne(pool, (db) => startAttempts(db, asked), beginStart);
+        const held = await transactionOfOne(pool, (db) => startAttempts(db, asked), beginStart(asked.length));
         return asked.map(({ lease }) => held.has(lease.lease_token));
       }),
       isConnectionError,

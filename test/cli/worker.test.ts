@@ -73,7 +73,7 @@ describe("until idle", () => {
     });
 
     expect(said.code).toBe(0);
-    expect(JSON.parse(said.out)).toEqual({ ended: { answered: 2 }, pending: 0, running: 0 });
+    expect(JSON.parse(said.out)).toEqual({ ended: { answered: 2 }, pending: 0, running: 0, held: 0 });
     expect((await echoOf(tenant))?.outcome).toBe("completed");
     const log = linesOf(said.err);
     expect(log).toContainEqual(

@@ -141,6 +141,7 @@ test("a worker takes only the pipelines that it is given", async () => {
   expect(await countOpenRuns(database.pool, { tenant_id: scene.tenant_id })).toEqual({
     pending: 1,
     running: 0,
+    held: 0,
   });
 });
 

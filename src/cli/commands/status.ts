@@ -17,6 +17,8 @@ type Status = {
   readonly runs: readonly Tally[];
   readonly pending: number;
   readonly running: number;
+  /** Pending runs that wait for a spent budget; they are not among `pending`. */
+  readonly held: number;
   readonly paused: readonly Paused[];
   readonly budgets_spent: readonly HeldBudget[];
   readonly dead_letters: readonly Cause[];
@@ -56,8 +58,8 @@ export const command = () =>
             listUnaccepted(pool),
             listModelStates(pool),
           ]);
-        const held = { paused, budgets_spent, changed };
-        const seen = { entities, runs, ...open, ...held, dead_letters, workers, models };
+        const why = { paused, budgets_spent, changed };
+        const seen = { entities, runs, ...open, ...why, dead_letters, workers, models };
         print<Status>({ tenant_id: tenant ?? null, ...seen }, json, asText);
       });
     });
@@ -67,23 +69,24 @@ function asText({
   runs,
   pending,
   running,
+  held,
   dead_letters,
   workers,
   models,
   ...status
 }: Status): string {
-  const held = heldTexts(status);
+  const why = heldTexts(status);
   if (entities.length === 0)
-    return ["nothing has been imported yet; try `npx loregraph demo`", ...held].join("\n\n");
+    return ["nothing has been imported yet; try `npx loregraph demo`", ...why].join("\n\n");
   return [
     table(
       ["entities", "count", "characters"],
       entities.map((e) => [e.source_type, e.entities, e.characters]),
     ),
     table(["pipeline", "runs", "model calls", "embeddings", "reused", "cost"], runs.map(runRow)),
-    `${pending} pending, ${running} running, ${workers.length} workers${workers.map(workerText).join("")}`,
+    `${pending} pending, ${running} running, ${held > 0 ? `${held} held by a spent budget, ` : ""}${workers.length} workers${workers.map(workerText).join("")}`,
     ...(models.length > 0 ? [models.map(modelText).join("\n")] : []),
-    ...held,
+    ...why,
     ...(dead_letters.length > 0 ? [deadText(dead_letters)] : []),
   ].join("\n\n");
 }

@@ -69,9 +69,13 @@ function giveWay(): void {
 async function report(pool: Pool, tally: Tally, json: boolean | undefined): Promise<void> {
   // A worker is also stopped because its database is: that is no reason to fail.
   const left = await unlessAway(countOpenRuns(pool));
-  const answer = { ended: tally.counts(), pending: left?.pending ?? null, running: left?.running ?? null };
-  const pending = left ? `still pending: ${left.pending}` : "the database is away";
-  print(answer, json, () => `ended: ${tally.text()}; ${pending}`);
+  const open = left ?? { pending: null, running: null, held: null };
+  const pending = left ? `still pending: ${left.pending}${heldText(left.held)}` : "the database is away";
+  print({ ended: tally.counts(), ...open }, json, () => `ended: ${tally.text()}; ${pending}`);
+}
+
+function heldText(held: number): string {
+  return held > 0 ? `; held by a spent budget: ${held}, see \`loregraph budget list\`` : "";
 }
 
 /** How many attempts ended in each way. */
