@@ -176,10 +176,15 @@ const openSql = `
 const fencedSql = `
   with held as materialized (
     select run.id::text as thread_id
-    from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as given (tenant_id, id, lease_token)
-    join pipeline_runs run on (run.tenant_id, run.id, run.lease_token) = (given.tenant_id, given.id, given.lease_token)
-    order by run.tenant_id, run.id
-    for share of run
+    from (
+      select * from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as given (tenant_id, id, lease_token)
+      order by tenant_id, id
+    ) given
+    cross join lateral (
+      select run.id from pipeline_runs run
+      where run.tenant_id = given.tenant_id and run.id = given.id and run.lease_token = given.lease_token
+      for share
+    ) run
   ),
   writable as materialized (
     select thread_id from held

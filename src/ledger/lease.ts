@@ -26,16 +26,20 @@ export async function renewLeases(
 
 /**
  * Locks the runs of those of the `given` leases that are held, in the order of their keys: two that lock several runs
- * then wait for each other, never both.
+ * then wait for each other, never both. `wait` may say that it waits for none.
  */
-export function lockedLeases(given: string, columns = "given.*"): string {
+// Each is looked up by its key, whatever the statistics say: gathered while few runs had leases, they made a join of
+// them read all runs, once for each lease.
+export function lockedLeases(given: string, columns = "given.*", wait: "" | "skip locked" = ""): string {
   return `select ${columns}
-    from ${given}
-    join pipeline_runs run
-      on (run.tenant_id, run.id, run.lease_token) = (given.tenant_id, given.id, given.lease_token)
-    order by run.tenant_id, run.id
-    for no key update of run`;
+    from (select * from ${given} order by tenant_id, id) given
+    cross join lateral (${byKeyOf("given")} for no key update ${wait}) run`;
 }
+
+/** The run of a given lease, where it is held. */
+const byKeyOf = (given: string) => `
+      select * from pipeline_runs run
+      where run.tenant_id = ${given}.tenant_id and run.id = ${given}.id and run.lease_token = ${given}.lease_token`;
 
 /** The leases of `leaseColumns`, given as `$1` to `$3`. */
 export const givenLeases = "unnest($1::uuid[], $2::uuid[], $3::uuid[]) as given (tenant_id, id, lease_token)";
@@ -45,7 +49,7 @@ export function leaseColumns(leases: readonly Lease[]): readonly [string[], stri
 }
 
 const renewSql = `
-  with held as materialized (${lockedLeases(givenLeases)} skip locked),
+  with held as materialized (${lockedLeases(givenLeases, "given.*", "skip locked")}),
   renewed as (
     update pipeline_runs run set lease_expires_at = now() + $4 * interval '1 millisecond'
     from held
@@ -56,7 +60,7 @@ const renewSql = `
   union all
   select run.lease_token, run.cancel_requested_at is not null, false
   from ${givenLeases}
-  join pipeline_runs run on (run.tenant_id, run.id, run.lease_token) = (given.tenant_id, given.id, given.lease_token)
+  cross join lateral (${byKeyOf("given")} offset 0) run
   where run.lease_token not in (select lease_token from held)`;
 
 /** What a run that nobody runs any more no longer has. */

@@ -2,6 +2,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { setBudget } from "../../src/ledger/budgets.ts";
 import { listRuns } from "../../src/ledger/read.ts";
 import { emptyFolder, run, startInTest } from "../support/cli.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
@@ -85,6 +86,17 @@ describe("until idle", () => {
         run: expect.any(String),
       }),
     );
+  });
+
+  test("does not wait for a budget that is spent, and says how much it holds", async () => {
+    const tenant = await take("speaks");
+    await setBudget(database.pool, { tenant_id: tenant, per: "month" }, 0);
+    const said = await run(["worker", "--until-idle"], settings);
+
+    expect(said).toMatchObject({
+      code: 0,
+      out: "ended: nothing; still pending: 0; held by a spent budget: 1, see `loregraph budget list`\n",
+    });
   });
 
   test("ends with 3 where a run became a dead letter after its last attempt", async () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { z } from "zod";
 import { evaluate } from "../../src/eval/evaluate.ts";
 import { openModels } from "../../src/models/models.ts";
 import { type Answer, completion, localSettings, serverAnswering, settingsFor } from "../models/server.ts";
@@ -44,6 +45,7 @@ async function judged(answer: Answer) {
   return { requests: server.requests, only: cases[0], fields };
 }
 
+const Asked = z.object({ messages: z.array(z.object({ content: z.string() })) });
 const says = (judgement: unknown) => completion({ content: JSON.stringify(judgement) });
 
 test("a field is scored by the model that its measure names, from rubric, text, and what was expected and given", async () => {
@@ -53,7 +55,7 @@ test("a field is scored by the model that its measure names, from rubric, text, 
   expect(fields).toMatchObject([{ field: "said", measure: "judge", examples: 1, mean: 0.75 }]);
   expect(requests).toHaveLength(1);
   expect(requests[0]?.body.model).toBe("judge-model");
-  const [, asked] = requests[0]?.body.messages as readonly { readonly content: string }[];
+  const [, asked] = Asked.parse(requests[0]?.body).messages;
   expect(JSON.parse(asked?.content ?? "")).toEqual({
     ...{ rubric, field: "said", text: example.input.text },
     ...{ expected: "The quay's lamp failed.", given: "A lamp went out." },
