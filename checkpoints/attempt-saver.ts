@@ -129,6 +129,7 @@ export class AttemptSaver extends CheckpointSaver {
     this.#held = nothing;
     await this.#sending;
     this.#held = nothing; // what could not be sent was held again
+    this.#heldWork = 0;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await insisting(() => deleteOwnCheckpoints(this.#writer.pool, this.#attempt));

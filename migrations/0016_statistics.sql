@@ -1,4 +1,4 @@
--- Statistics that were gathered while each tenant had one row promise that a tenant's rows are one row: whatever begins
+-- Why: statistics that were gathered while each tenant had one row promise that a tenant's rows are one row: whatever begins
 -- with the tenant is then as good an index as a key, and a look-up by key may read all that a tenant has, once for each
 -- of its rows. So a tenant is taken for a hundredth of a table, unless it is known to be more.
 alter table entities           alter column tenant_id set (n_distinct = 100);

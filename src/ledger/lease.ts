@@ -28,8 +28,7 @@ export async function renewLeases(
  * Locks the runs of those of the `given` leases that are held, in the order of their keys: two that lock several runs
  * then wait for each other, never both. `wait` may say that it waits for none.
  */
-// Each is looked up by its key, whatever the statistics say: gathered while few runs had leases, they made a join of
-// them read all runs, once for each lease.
+// Each is looked up by its key, in the order of the keys: as a join, it could be read the other way round.
 export function lockedLeases(given: string, columns = "given.*", wait: "" | "skip locked" = ""): string {
   return `select ${columns}
     from (select * from ${given} order by tenant_id, id) given
