@@ -215,9 +215,10 @@ const plannedAt = new WeakMap<pg.PoolClient, number>();
 /** Where plans may be too old, they are made anew. */
 async function beginOn(client: pg.PoolClient, begin: string): Promise<void> {
   const now = performance.now();
-  const isFresh = now - (plannedAt.get(client) ?? Number.NEGATIVE_INFINITY) < planMs;
-  if (!isFresh) plannedAt.set(client, now);
-  await Promise.all([isFresh ? undefined : client.query("discard plans"), client.query(begin)]);
+  const since = plannedAt.get(client);
+  const isTooOld = since !== undefined && now - since >= planMs;
+  if (since === undefined || isTooOld) plannedAt.set(client, now);
+  await Promise.all([isTooOld && client.query("discard plans"), client.query(begin)]);
 }
 
 /** What the second of them resolves to, once all have ended; or throws what failed first in their order. */
