@@ -126,10 +126,9 @@ export class AttemptSaver extends CheckpointSaver {
 
   /** Drops what is held and deletes what was saved. Throws LEASE_LOST. */
   override async deleteThread(): Promise<void> {
-    this.#held = nothing;
+    this.#take();
     await this.#sending;
-    this.#held = nothing; // what could not be sent was held again
-    this.#heldWork = 0;
+    this.#take(); // what could not be sent was held again
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await insisting(() => deleteOwnCheckpoints(this.#writer.pool, this.#attempt));
@@ -197,10 +196,8 @@ export class AttemptSaver extends CheckpointSaver {
   }
 
   async #sendHeld(): Promise<void> {
-    const sending = this.#held;
+    const sending = this.#take();
     if (isNothing(sending)) return;
-    this.#held = nothing;
-    this.#heldWork = 0;
     try {
       await this.#send(this.#rowsOf(sending));
     } catch (error) {
@@ -208,6 +205,13 @@ export class AttemptSaver extends CheckpointSaver {
       throw error;
     }
     for (const { ns, id } of sending.checkpoints.values()) this.#parents.set(ns, id);
+  }
+
+  /** What is held, which is held no longer. */
+  #take(): Held {
+    const held = this.#held;
+    [this.#held, this.#heldWork] = [nothing, 0];
+    return held;
   }
 
   /** Its parent is the newest one that Postgres has: those between were never sent. */

@@ -171,18 +171,11 @@ export async function transaction<Result>(
   work: (db: Db) => Promise<Result>,
   begin = "begin",
 ): Promise<Result> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
-  try {
+  return await onConnection(pool, async (client) => {
     const result = await allOf(beginOn(client, begin), work(client));
     await client.query("commit");
     return result;
-  } catch (error) {
-    broken = await rollback(client);
-    throw error;
-  } finally {
-    client.release(broken);
-  }
+  });
 }
 
 /**
@@ -194,10 +187,20 @@ export async function transactionOfOne<Result>(
   work: (db: Db) => Promise<Result>,
   begin = "begin",
 ): Promise<Result> {
+  return await onConnection(pool, (client) =>
+    allOf(beginOn(client, begin), work(client), client.query("commit")),
+  );
+}
+
+/** Lends `work` a connection, on which nothing is left open where it fails. */
+async function onConnection<Result>(
+  pool: Pool,
+  work: (client: pg.PoolClient) => Promise<Result>,
+): Promise<Result> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    return await allOf(beginOn(client, begin), work(client), client.query("commit"));
+    return await work(client);
   } catch (error) {
     broken = await rollback(client);
     throw error;

@@ -69,23 +69,24 @@ export const spentBudgetOf = (lane: string, now: string) => `(
       limit 1
     )`;
 
+/** Of one run: does it wait for this budget, which is spent? Deliveries wait for none. */
+const holds = (run: string) => `
+    ${run}.status = 'pending' and ${run}.pipeline not like 'webhook:%' and budget.spent_until > now()
+    and ${covers(run, "reingest_id")}`;
+
 /** Of one run: does it wait for a spent budget? */
-export const isHeld = (run: string) => `exists (
-      select from budgets budget
-      where ${run}.status = 'pending' and ${run}.pipeline not like 'webhook:%' and budget.spent_until > now() and ${covers(run, "reingest_id")}
-    )`;
+export const isHeld = (run: string) => `exists (select from budgets budget where ${holds(run)})`;
 
 /** Of claims: is there a budget that covers the run? */
 export const isBudgeted = (run: string) =>
   `exists (select from budgets budget where ${covers(run, "reingest_id")})`;
 
-/** Of one run: the spent budget that it waits for, as JSON; null where there is none. Deliveries wait for none. */
+/** Of one run: the spent budget that it waits for, as JSON; null where there is none. */
 export const heldBy = (run: string) => `(
       select to_jsonb(held) from (
         select budget.id, budget.pipeline, budget.reingest_id, budget.per, budget.usd, budget.spent_until
         from budgets budget
-        where ${run}.status = 'pending' and ${run}.pipeline not like 'webhook:%' and budget.spent_until > now()
-          and ${covers(run, "reingest_id")}
+        where ${holds(run)}
         order by budget.spent_until desc
         limit 1
       ) held

@@ -32,13 +32,13 @@ export async function renewLeases(
 export function lockedLeases(given: string, columns = "given.*", wait: "" | "skip locked" = ""): string {
   return `select ${columns}
     from (select * from ${given} order by tenant_id, id) given
-    cross join lateral (${byKeyOf("given")} for no key update ${wait}) run`;
+    cross join lateral (${givenRun} for no key update ${wait}) run`;
 }
 
-/** The run of a given lease, where it is held. */
-const byKeyOf = (given: string) => `
+/** The run of a `given` lease, where that is held. */
+const givenRun = `
       select * from pipeline_runs run
-      where run.tenant_id = ${given}.tenant_id and run.id = ${given}.id and run.lease_token = ${given}.lease_token`;
+      where run.tenant_id = given.tenant_id and run.id = given.id and run.lease_token = given.lease_token`;
 
 /** The leases of `leaseColumns`, given as `$1` to `$3`. */
 export const givenLeases = "unnest($1::uuid[], $2::uuid[], $3::uuid[]) as given (tenant_id, id, lease_token)";
@@ -59,7 +59,7 @@ const renewSql = `
   union all
   select run.lease_token, run.cancel_requested_at is not null, false
   from ${givenLeases}
-  cross join lateral (${byKeyOf("given")} offset 0) run
+  cross join lateral (${givenRun} offset 0) run
   where run.lease_token not in (select lease_token from held)`;
 
 /** What a run that nobody runs any more no longer has. */

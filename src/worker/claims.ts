@@ -49,9 +49,10 @@ export class Claims {
     this.#claiming = claiming;
   }
 
-  /** The most runs that it claims at once. */
-  get #most(): number {
-    return Math.max(leastAtOnce, this.#claiming.slots.size >> 3);
+  /** How many runs a claim takes now, at most. */
+  get #room(): number {
+    const { free, size } = this.#claiming.slots;
+    return Math.min(free, Math.max(leastAtOnce, size >> 3));
   }
 
   /** Claims until the signal fires; a database that is away is waited for. */
@@ -103,10 +104,11 @@ export class Claims {
   async #look(signal: AbortSignal): Promise<boolean> {
     const asked = this.#idleWaiters.length;
     // An attempt that ends meanwhile may leave work that this look is too early to see; its end makes another look.
-    const { empty, free } = this.#claiming.slots;
+    const { empty } = this.#claiming.slots;
+    const room = this.#room;
     const claimed = (await this.#claim(signal)) || (asked > 0 ? await this.#claimAll(signal) : 0);
     if (claimed === 0 && empty) this.#tellIdle(asked);
-    return claimed < Math.min(free, this.#most);
+    return claimed < room;
   }
 
   #tellIdle(asked: number): void {
@@ -122,10 +124,10 @@ export class Claims {
 
   async #claim(signal: AbortSignal): Promise<number> {
     const { context, as, slots, bell, onClaimed } = this.#claiming;
-    if (slots.free === 0) return 0;
+    const limit = this.#room;
+    if (limit === 0) return 0;
     const bulk = Math.max(0, slots.free - keptFree(slots.size));
     const askedAt = performance.now();
-    const limit = Math.min(slots.free, this.#most);
     const runs = await claimRuns(context.pool, { ...as, limit, bulk, memory: this.#memory });
     if (signal.aborted) return await this.#giveBack(runs);
     for (const run of runs) {
