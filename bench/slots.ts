@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
@@ -6,12 +5,12 @@ import { Worker as Thread } from "node:worker_threads";
 import { END, START, StateGraph } from "@langchain/langgraph";
 import { z } from "zod";
 import type { Pool } from "../src/db.ts";
-import { acceptEntities } from "../src/intake.ts";
 import { openModels } from "../src/models/models.ts";
 import { definePipeline, Entity, type Tools } from "../src/pipeline.ts";
 import { Worker } from "../src/worker/worker.ts";
 import { contextOf } from "./context.ts";
 import { type BenchOptions, machine, spread, withDatabase } from "./support.ts";
+import { takeInScenes } from "./worker.ts";
 
 const slots = 100;
 const [quick, slow, oneIn] = [500, 5_000, 20];
@@ -55,7 +54,9 @@ function summary(measured: readonly Measured[]) {
 async function measure(pool: Pool, url: string, kind: "http" | "timer", port: number): Promise<Measured> {
   const busy = new Busy();
   const context = waitingContext(pool, kind, port, busy);
-  await backlog(pool, context.registry);
+  // More than the slots can do in the time.
+  const runs = (slots * (warmUpMs + windowMs)) / quick;
+  await takeInScenes(pool, context.registry, runs, "A lamp, a gull, a rope, a bell.");
   let ended = 0;
   const worker = new Worker(context, { url, concurrency: slots, drainMs: 0, onEnded: () => void ended++ });
   worker.start();
@@ -125,17 +126,4 @@ function waitingContext(pool: Pool, kind: "http" | "timer", port: number, busy: 
     ...{ timeoutMs: 30_000, prices: undefined },
   });
   return contextOf(pool, [pipeline], models);
-}
-
-/** More than the slots can do in the time. */
-async function backlog(pool: Pool, registry: Parameters<typeof acceptEntities>[1]): Promise<void> {
-  const runs = (slots * (warmUpMs + windowMs)) / quick;
-  const tenant_id = randomUUID();
-  for (let made = 0; made < runs; made += 500) {
-    const entities = Array.from({ length: 500 }, (_, nth) => ({
-      ...({ source_type: "scene", source_id: randomUUID() } as const),
-      ...{ title: `Scene ${made + nth}`, text: "A lamp, a gull, a rope, a bell.", metadata: {} },
-    }));
-    await acceptEntities(pool, registry, { tenant_id, source: "bench", entities });
-  }
 }

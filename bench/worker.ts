@@ -13,7 +13,7 @@ import { type BenchOptions, machine, spread, withDatabase } from "./support.ts";
 
 const runs = 1_000;
 const concurrency = 16;
-const text = "A lamp, a gull, a rope, a bell. ".repeat(128);
+const longText = "A lamp, a gull, a rope, a bell. ".repeat(128);
 
 const Answer = z.object({ a: z.int(), b: z.int(), c: z.int() });
 
@@ -48,7 +48,7 @@ export async function bench({ rounds }: BenchOptions) {
     const perSecond = { worker: spread(worker), bare: spread(bare) };
     return {
       bench: "worker",
-      what: `runs per second of a graph of 3 nodes over ${text.length} characters, ${runs} runs, ${concurrency} at a time, ${rounds} rounds, interleaved`,
+      what: `runs per second of a graph of 3 nodes over ${longText.length} characters, ${runs} runs, ${concurrency} at a time, ${rounds} rounds, interleaved`,
       machine: machine(),
       postgres,
       runs_per_second: perSecond,
@@ -96,10 +96,15 @@ async function workerRound(pool: Pool, url: string, count: number): Promise<numb
   return count / seconds;
 }
 
-/** Takes so many scenes of one tenant in, by the page. */
-export async function takeInScenes(pool: Pool, registry: Registry, count: number): Promise<void> {
+/** Takes so many scenes of one tenant in, by the page. Their text defaults to 4 kB. */
+export async function takeInScenes(
+  pool: Pool,
+  registry: Registry,
+  count: number,
+  text?: string,
+): Promise<void> {
   const tenant_id = randomUUID();
-  const entities = scenes(count);
+  const entities = scenes(count, text);
   for (let made = 0; made < count; made += 500)
     await acceptEntities(pool, registry, {
       tenant_id,
@@ -108,7 +113,7 @@ export async function takeInScenes(pool: Pool, registry: Registry, count: number
     });
 }
 
-function scenes(count: number): readonly NewEntity[] {
+function scenes(count: number, text = longText): readonly NewEntity[] {
   return Array.from({ length: count }, (_, index) => ({
     source_type: "scene",
     source_id: randomUUID(),
