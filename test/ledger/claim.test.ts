@@ -6,8 +6,8 @@ import { enqueueRuns } from "../../src/ledger/enqueue.ts";
 import { releaseRuns } from "../../src/ledger/release.ts";
 import type { ClaimedRun, RunRequest } from "../../src/ledger/run.ts";
 import { noUsage } from "../../src/pipeline.ts";
+import { poolDoing } from "../support/asking.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { inTurn } from "../support/in-turn.ts";
 import { again, claim, newPipeline, noteServed, only, request, runOf, stamp } from "../support/ledger.ts";
 import { gate } from "../support/runtime.ts";
 
@@ -199,17 +199,9 @@ test("a process that is frozen in its claim keeps nobody from theirs for long", 
 
 /** The pool of a process that stops at its claim, whose turn it has, until it is let on. */
 function frozenAtClaim(pool: Pool, pass: () => Promise<void>): Pool {
-  const connect = async () => {
-    const client = await pool.connect();
-    const next = inTurn();
-    const query = (statement: string | { readonly name: string; readonly text: string }) =>
-      next(async () => {
-        if (typeof statement !== "string" && statement.name === "claim") await pass();
-        return await client.query(statement);
-      });
-    return { query, release: (broken?: Error) => client.release(broken) };
-  };
-  return Object.create(pool, { connect: { value: connect } });
+  return poolDoing(pool, async (_, statement) => {
+    if (typeof statement !== "string" && statement.name === "claim") await pass();
+  });
 }
 
 describe("places that are free", () => {

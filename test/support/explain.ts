@@ -1,7 +1,7 @@
 import pg from "pg";
 import { z } from "zod";
 import type { Pool } from "../../src/db.ts";
-import { inTurn } from "./in-turn.ts";
+import { poolDoing } from "./asking.ts";
 
 type Node = {
   readonly "Node Type": string;
@@ -45,18 +45,11 @@ export type Explanation = {
 /** A pool whose connections explain each prepared statement of that name, as it is planned there, before they run it. */
 export function explaining(pool: Pool, name: string): { readonly pool: Pool; readonly found: Explanation[] } {
   const found: Explanation[] = [];
-  const connect = async () => {
-    const client = await pool.connect();
-    const next = inTurn();
-    const query = (statement: string | pg.QueryConfig<unknown[]>) =>
-      next(async () => {
-        if (typeof statement !== "string" && statement.name === name)
-          found.push(await explain(client, statement));
-        return await client.query(statement);
-      });
-    return { query, release: (broken?: Error) => client.release(broken) };
-  };
-  return { pool: Object.create(pool, { connect: { value: connect } }), found };
+  const asking = poolDoing(pool, async (client, statement) => {
+    if (typeof statement !== "string" && statement.name === name)
+      found.push(await explain(client, statement));
+  });
+  return { pool: asking, found };
 }
 
 /** Runs it twice, and takes both back: the first time makes the plan that the second one shows. */
