@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { totalmem } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
@@ -57,6 +58,19 @@ test("listens on this machine only and asks for its password", async () => {
   expect(rows).toEqual([{ listen_addresses: "127.0.0.1" }]);
   expect((await stat(inFolder("password"))).mode & 0o777).toBe(0o600);
   expect((await stat(inFolder())).mode & 0o777).toBe(0o700);
+  await release();
+});
+
+test("buffers an eighth of the memory, within bounds", async () => {
+  const { url, release } = await useServer(home);
+  const { rows } = await withClient(url, (client) =>
+    client.query(
+      "select setting::integer * 8 / 1024 as mebibytes from pg_settings where name = 'shared_buffers'",
+    ),
+  );
+  const eighth = Math.min(totalmem(), process.constrainedMemory()) / 8 / 1_024 ** 2;
+
+  expect(rows).toEqual([{ mebibytes: Math.floor(Math.min(1_024, Math.max(128, eighth))) }]);
   await release();
 });
 
