@@ -116,8 +116,12 @@ const firstWithin = (gap: string) => {
     (${firstOfEach(`${key("run")} > ${key(gap)} and ${gap}.to_tenant is null`)})`;
 };
 
-/** Who has the fewest running for its weight; then who waited longest; then the higher priority, and the longest due. */
-const inTurn = "share, served_at, priority desc, run_after, id";
+/**
+ * Who has the fewest running for its weight; then who is not served by this claim already; then who waited longest; then
+ * the higher priority, and the longest due. Without the second, slots that end by the same groups would for ever give
+ * the place that is left over to the tenant that waits for the smaller group.
+ */
+const inTurn = "share, again, served_at, priority desc, run_after, id";
 
 const runKey = (run: string) => `(${run}.tenant_id, ${run}.pipeline, ${run}.source_type, ${run}.source_id)`;
 
@@ -243,7 +247,8 @@ const claimSql = `
   ),
   shared as (
     select head.*, tenant_running + row_number() over by_tenant as tenant_nth,
-      (tenant_running + row_number() over by_tenant - 1) / weight as share
+      (tenant_running + row_number() over by_tenant - 1) / weight as share,
+      row_number() over by_tenant > 1 as again
     from head
     window by_tenant as (partition by tenant_id order by priority desc, run_after, id)
   ),

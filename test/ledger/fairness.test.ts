@@ -36,6 +36,26 @@ for (const [who, memoryOf] of Object.entries(claimers)) {
     expect(Math.max(...served) - Math.min(...served)).toBeLessThanOrEqual(1);
   });
 
+  test(`nine equal tenants get equally much of ten slots that end by the same two groups, from a claimer ${who}`, async () => {
+    const [pipeline, memory] = [newPipeline(), memoryOf()];
+    const tenants: readonly string[] = Array.from({ length: 9 }, () => randomUUID());
+    for (const tenant_id of tenants) await enqueue(tenant_id, pipeline, 40);
+
+    const served = new Map(tenants.map((tenant_id) => [tenant_id, 0]));
+    const groups: (readonly ClaimedRun[])[] = [[], []];
+    for (let round = 0; round < 18; round++) {
+      for (const [group, limit] of [8, 2].entries()) {
+        await end(groups[group] ?? []);
+        const claimed = await claim(database.pool, pipeline, { limit, memory });
+        groups[group] = claimed;
+        for (const { tenant_id } of claimed) served.set(tenant_id, (served.get(tenant_id) ?? 0) + 1);
+      }
+    }
+
+    expect(jain([...served.values()])).toBeGreaterThan(0.99);
+    expect(Math.max(...served.values()) - Math.min(...served.values())).toBeLessThanOrEqual(2);
+  });
+
   test(`tenants get their weights of slots that are always full from a claimer ${who}`, async () => {
     const [pipeline, memory] = [newPipeline(), memoryOf()];
     const weights = [1, 2, 3];
