@@ -33,10 +33,15 @@ const survey = { everyMs: 2_000, share: 50 };
 const slackMs = 2_000;
 
 /**
- * An eighth of the slots is claimed at once, and no fewer than these where there are. What begins at one moment comes to
- * its models, and to its end, at one moment too, and goes on doing so: slots then wait for one another's work.
+ * An eighth of the slots is claimed at once, or so many where they are no more than half of the slots. What begins at one
+ * moment comes to its models, and to its end, at one moment too, and goes on doing so: slots then wait for one another's
+ * work, and whoever comes newly waits for all of them.
  */
 const leastAtOnce = 8;
+
+function mostAtOnce(slots: number): number {
+  return Math.max(slots >> 3, Math.min(leastAtOnce, Math.ceil(slots / 2)));
+}
 
 /** Looks for runs whenever a slot is free, and tells who wants to know when there are none. */
 export class Claims {
@@ -52,7 +57,7 @@ export class Claims {
   /** How many runs a claim takes now, at most. */
   get #room(): number {
     const { free, size } = this.#claiming.slots;
-    return Math.min(free, Math.max(leastAtOnce, size >> 3));
+    return Math.min(free, mostAtOnce(size));
   }
 
   /** Claims until the signal fires; a database that is away is waited for. */
