@@ -114,13 +114,15 @@ class Bytes {
   }
 }
 
-/** A statement whose parameters begin after `$from`. */
+/**
+ * A statement whose parameters begin after `$from`. The bytes stand in it once: planning it copies them for each place
+ * at which they stand, which with large states costs more than writing them.
+ */
 const insertSql = (from: number) => {
   const $ = (nth: number) => `$${from + nth}`;
-  const bytes = `${$(26)}::bytea`;
   const writes = (replaces: string) => `
-    select given.thread_id, ns, checkpoint_id, task_id, task_path, idx, channel, type, substring(${bytes} from start for size)
-    from unnest(
+    select given.thread_id, ns, checkpoint_id, task_id, task_path, idx, channel, type, substring(whole from start for size)
+    from bytes, unnest(
       ${$(15)}::text[], ${$(16)}::text[], ${$(17)}::text[], ${$(18)}::text[], ${$(19)}::text[], ${$(20)}::integer[],
       ${$(21)}::text[], ${$(22)}::text[], ${$(23)}::boolean[], ${$(24)}::integer[], ${$(25)}::integer[]
     ) as given (thread_id, ns, checkpoint_id, task_id, task_path, idx, channel, type, replaces, start, size)
@@ -128,6 +130,7 @@ const insertSql = (from: number) => {
     where ${replaces}
     order by given.thread_id, ns, checkpoint_id, task_id, idx`;
   return `
+  bytes as materialized (select ${$(26)}::bytea as whole),
   checkpoint as (
     insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
     select given.thread_id, ns, id, parent, checkpoint, metadata
@@ -141,8 +144,8 @@ const insertSql = (from: number) => {
   ),
   blob as (
     insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
-    select given.thread_id, ns, channel, version, type, substring(${bytes} from start for size)
-    from unnest(
+    select given.thread_id, ns, channel, version, type, substring(whole from start for size)
+    from bytes, unnest(
       ${$(8)}::text[], ${$(9)}::text[], ${$(10)}::text[], ${$(11)}::text[], ${$(12)}::text[], ${$(13)}::integer[],
       ${$(14)}::integer[]
     ) as given (thread_id, ns, channel, version, type, start, size)
