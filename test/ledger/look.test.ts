@@ -173,11 +173,13 @@ describe("a list of runs", () => {
   test("holds nothing of another tenant, not even behind its cursor", async () => {
     const tenant_id = randomUUID();
     const own = await enqueue(2, { tenant_id });
-    const [theirs = ""] = await enqueue(1, {});
-
+    let theirs = "";
     // What is made within one millisecond is in no order.
-    const { items } = await runsPage(database.pool, { tenant_id }, { limit: 5, before: theirs });
-    expect(items.map(({ id }) => id).sort()).toEqual(own.filter((id) => id < theirs).sort());
+    while (own.some((id) => id > theirs)) [theirs = ""] = await enqueue(1, {});
+
+    expect((await runsPage(database.pool, { tenant_id }, { limit: 5, before: theirs })).items).toHaveLength(
+      2,
+    );
     expect((await walk({ tenant_id: randomUUID() }, 5)).ids).toEqual([]);
   });
 });
