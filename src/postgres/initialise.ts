@@ -78,6 +78,6 @@ function initdbArguments({ password }: Place, data: string): readonly string[] {
  * indexes of a million runs do not fit, and each claim reads and writes pages of files.
  */
 function bufferMebibytes(): number {
-  const memory = Math.min(totalmem(), process.constrainedMemory());
+  const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY); // 0 where it is unknown
   return Math.floor(Math.min(1_024, Math.max(128, memory / 8 / 1_024 ** 2)));
 }
