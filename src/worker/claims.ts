@@ -32,13 +32,14 @@ const survey = { everyMs: 2_000, share: 50 };
 /** A run that a transaction of less than this puts into a lane is seen at once, in milliseconds. */
 const slackMs = 2_000;
 
-/**
- * An eighth of the slots is claimed at once, or so many where they are no more than half of the slots. What begins at one
- * moment comes to its models, and to its end, at one moment too, and goes on doing so: slots then wait for one another's
- * work, and whoever comes newly waits for all of them.
- */
+/** So many are claimed at once where that is more than an eighth of the slots, and no more than half of them. */
 const leastAtOnce = 8;
 
+/**
+ * How many of a worker's slots a claim fills: an eighth of them; eight where that is more; half of fewer than 16. What
+ * begins at one moment comes to its models, and to its end, at one moment too, and goes on doing so: slots then wait for
+ * one another's work, and whoever comes newly waits for all of them.
+ */
 function mostAtOnce(slots: number): number {
   return Math.max(slots >> 3, Math.min(leastAtOnce, Math.ceil(slots / 2)));
 }
